@@ -58,7 +58,10 @@ macro_rules! calls {
 }
 
 const fn rep(element_in: u16, element_out: u16) -> Form {
-    Form::Rep { element_in, element_out }
+    Form::Rep {
+        element_in,
+        element_out,
+    }
 }
 
 calls! {
@@ -176,7 +179,10 @@ mod tests {
             let s = call.signature();
             assert_eq!((s.input % 8, s.output % 8), (0, 0), "{call:?}");
             assert!(s.input <= 4096 && s.output <= 4096);
-            assert!(!s.fast || s.input <= 16, "{call:?}: RDX and R8 hold 16 bytes");
+            assert!(
+                !s.fast || s.input <= 16,
+                "{call:?}: RDX and R8 hold 16 bytes"
+            );
         }
     }
 }

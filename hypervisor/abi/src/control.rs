@@ -115,9 +115,15 @@ mod tests {
     fn fields_stand_where_the_specification_puts_them() {
         let input = CallInput::rep(0x4b, 0x123, 0x45).with_variable_header(3);
         assert_eq!(input.0, 0x0045_0123_0006_004b);
-        assert_eq!((input.code(), input.count(), input.start()), (0x4b, 0x123, 0x45));
+        assert_eq!(
+            (input.code(), input.count(), input.start()),
+            (0x4b, 0x123, 0x45)
+        );
         assert_eq!(CallInput::fast(0x41).0, 0x1_0041);
-        assert_eq!(CallResult::new(Status::INSUFFICIENT_MEMORY, 7).0, 0x0000_0007_0000_000b);
+        assert_eq!(
+            CallResult::new(Status::INSUFFICIENT_MEMORY, 7).0,
+            0x0000_0007_0000_000b
+        );
     }
 
     #[test]
@@ -125,6 +131,10 @@ mod tests {
         for bit in [27, 28, 29, 30, 31, 44, 45, 46, 47, 60, 61, 62, 63] {
             assert!(CallInput(1 << bit).has_reserved_bits(), "bit {bit}");
         }
-        assert!(!CallInput::rep(0xffff, 0xfff, 0xfff).with_variable_header(0x3ff).has_reserved_bits());
+        assert!(
+            !CallInput::rep(0xffff, 0xfff, 0xfff)
+                .with_variable_header(0x3ff)
+                .has_reserved_bits()
+        );
     }
 }

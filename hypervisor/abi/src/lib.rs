@@ -12,6 +12,7 @@ pub mod control;
 pub mod device;
 pub mod domain;
 pub mod interrupt;
+mod layout;
 pub mod memory;
 pub mod message;
 pub mod msr;

@@ -1,2 +1,11 @@
+//! What a guest's processor looks like, as pure tables and functions: control structures, exits, CPUID and MSR
+//! policy, local APIC state. Nothing here touches the machine.
+
 #![no_std]
 #![forbid(unsafe_code)]
+
+pub mod exit;
+pub mod vcpu;
+
+pub use exit::{Access, Exit, MemoryAccess, PortAccess};
+pub use vcpu::{Event, Gpr, Reset, Vcpu};
