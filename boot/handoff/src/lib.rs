@@ -36,10 +36,7 @@ pub const BOOT_HEAP_FIXED: u64 = 8 << 20;
 #[must_use]
 pub const fn boot_heap_bytes(ram_bytes: u64) -> u64 {
     let table = ram_bytes / 256;
-    match table.checked_add(BOOT_HEAP_FIXED) {
-        Some(sum) => sum & !0xfff,
-        None => u64::MAX & !0xfff,
-    }
+    table.saturating_add(BOOT_HEAP_FIXED) & !0xfff
 }
 
 /// The hypervisor's loaded image, by protection. Every part is page aligned; the parts do not overlap.
@@ -52,8 +49,10 @@ pub struct HypervisorImage {
     pub whole: Extent,
     /// Readable and executable.
     pub text: Extent,
-    /// Readable only: constants, relocated pointers and symbol tables. May be several ELF segments, merged.
+    /// Readable only: constants and symbol tables.
     pub rodata: Extent,
+    /// Readable only since the loader relocated it: constants that hold addresses.
+    pub relro: Extent,
     /// Readable and writable, zero-initialised part included.
     pub data: Extent,
 }
@@ -142,7 +141,7 @@ pub struct Handoff {
     pub start_script: u32,
 }
 
-const _: () = assert!(size_of::<Handoff>() == 256);
+const _: () = assert!(size_of::<Handoff>() == 272);
 
 /// What is wrong with a [`Handoff`].
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
