@@ -1,0 +1,171 @@
+//! What kind of machine to start: the part of it that scenarios choose.
+
+use std::fmt;
+
+/// A machine; two scenarios whose configurations are equal can share one.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Config {
+    /// Logical processors.
+    pub lps: u32,
+    /// RAM in MiB.
+    pub memory: u32,
+    /// Which IOMMU the machine has.
+    pub iommu: Iommu,
+    /// The devices, at the slots [`FIRST_SLOT`], `FIRST_SLOT + 1`, … of bus 0, in this order.
+    pub devices: Vec<Device>,
+    /// How the emulator executes instructions.
+    pub accelerator: Accelerator,
+    /// Names of the emulator's trace events to record.
+    pub trace: Vec<String>,
+    /// Further words of the emulator's command line.
+    pub extra: Vec<String>,
+    /// `start.cfg` of the boot volume.
+    pub script: String,
+    /// Files on the boot volume besides the project's own and the payloads: (name there, path here).
+    /// A name with a leading slash counts from the root of the volume.
+    pub files: Vec<(String, String)>,
+}
+
+/// The slot of bus 0 at which the first device of a configuration sits.
+pub const FIRST_SLOT: u8 = 0x10;
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            lps: 2,
+            memory: 1024,
+            iommu: Iommu::Intel,
+            devices: Vec::new(),
+            accelerator: Accelerator::Tcg,
+            trace: Vec::new(),
+            extra: Vec::new(),
+            script: String::new(),
+            files: Vec::new(),
+        }
+    }
+}
+
+impl Config {
+    /// The default machine with this many logical processors.
+    pub fn with_lps(lps: u32) -> Self {
+        Self {
+            lps,
+            ..Self::default()
+        }
+    }
+
+    /// The same machine with one more device.
+    pub fn device(mut self, kind: DeviceKind, network: Network) -> Self {
+        self.devices.push(Device { kind, network });
+        self
+    }
+
+    /// The same machine with another IOMMU.
+    pub fn iommu(mut self, iommu: Iommu) -> Self {
+        self.iommu = iommu;
+        self
+    }
+
+    /// The same machine, recording these trace events of the emulator.
+    pub fn trace(mut self, events: &[&str]) -> Self {
+        self.trace
+            .extend(events.iter().map(|event| event.to_string()));
+        self
+    }
+
+    /// The same machine with further words on the emulator's command line.
+    pub fn extra(mut self, words: &[&str]) -> Self {
+        self.extra.extend(words.iter().map(|word| word.to_string()));
+        self
+    }
+
+    /// The device id (`0000:00:10.0`) of the device with this index.
+    pub fn device_id(index: usize) -> String {
+        format!("0000:00:{:02x}.0", usize::from(FIRST_SLOT) + index)
+    }
+}
+
+/// The machine's IOMMU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Iommu {
+    /// None at all.
+    None,
+    /// VT-d with interrupt remapping in extended mode.
+    Intel,
+    /// VT-d that translates DMA but cannot remap interrupts.
+    IntelWithoutRemapping,
+}
+
+/// How the emulator executes instructions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Accelerator {
+    /// Translation, one thread per processor.
+    Tcg,
+    /// Translation by one thread, the time-stamp counter counting instructions.
+    Counted,
+    /// The host's processor.
+    Kvm,
+}
+
+/// A PCI function that can be assigned.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Device {
+    /// Which one.
+    pub kind: DeviceKind,
+    /// Where its frames go; only network cards look at it.
+    pub network: Network,
+}
+
+/// The models of devices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum DeviceKind {
+    /// Intel 82576: function-level reset, MSI-X.
+    Igb,
+    /// Intel 82574L: no function-level reset, MSI-X.
+    E1000e,
+    /// An NVM Express controller with a small empty medium.
+    Nvme,
+    /// QEMU's teaching device: DMA and MSI on command.
+    Edu,
+}
+
+impl DeviceKind {
+    /// Every model with its name on a command line.
+    pub const ALL: [(&'static str, Self); 4] = [
+        ("igb", Self::Igb),
+        ("e1000e", Self::E1000e),
+        ("nvme", Self::Nvme),
+        ("edu", Self::Edu),
+    ];
+
+    /// Whether the device can reset itself (FLR); without it, assignment needs an explicit word.
+    pub fn resets(self) -> bool {
+        matches!(self, Self::Igb | Self::Nvme)
+    }
+
+    /// Whether it is a network card.
+    pub fn is_nic(self) -> bool {
+        matches!(self, Self::Igb | Self::E1000e)
+    }
+}
+
+impl fmt::Display for DeviceKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = Self::ALL
+            .iter()
+            .find(|(_, kind)| kind == self)
+            .map_or("?", |(name, _)| name);
+        f.write_str(name)
+    }
+}
+
+/// What is at the other end of a network card's cable.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Network {
+    /// The emulator's user network; a loopback port may lead to port 80 of the first address it gives.
+    User { forwarded_port: Option<u16> },
+    /// Raw frames as datagrams between the harness ([`crate::machine::Machine::wire`]) and the card.
+    Wire,
+    /// Nothing.
+    Unplugged,
+}

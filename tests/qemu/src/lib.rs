@@ -1,0 +1,20 @@
+//! The integration suite: whole machines in QEMU, and the parts of it that `xtask run` and
+//! `xtask bench` use too (the emulator's command line, the boot volume, the line protocol).
+//!
+//! A scenario never panics: it returns an error. The suite runs inside `xtask`, whose profile aborts
+//! on a panic, so that one panicking scenario would end all of them.
+
+pub mod artifacts;
+pub mod client;
+pub mod config;
+pub mod emulator;
+pub mod machine;
+pub mod pool;
+pub mod protocol;
+pub mod qmp;
+pub mod scenario;
+pub mod scenarios;
+pub mod scratch;
+pub mod suite;
+pub mod trace;
+pub mod volume;

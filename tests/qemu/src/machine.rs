@@ -1,0 +1,387 @@
+//! A running machine, and what a scenario does with it.
+
+use std::fs;
+use std::net::UdpSocket;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow, bail, ensure};
+
+use crate::artifacts::Artifacts;
+use crate::client::{Client, CommandError, Reply};
+use crate::config::{Config, Network};
+use crate::emulator::{self, Console, Emulator, RunFiles};
+use crate::protocol::{Event, quote};
+use crate::qmp::Qmp;
+use crate::scratch::Scratch;
+use crate::volume::{self, VolumeFile};
+
+/// Between the emulator's start and the root agent's `ready`; the firmware alone takes five seconds.
+pub const BOOT_TIME: Duration = Duration::from_secs(90);
+/// For one command of the line protocol.
+pub const COMMAND_TIME: Duration = Duration::from_secs(30);
+
+/// What all machines of a run are made from.
+#[derive(Clone, Debug)]
+pub struct Kit {
+    /// The emulator.
+    pub emulator: Emulator,
+    /// The build.
+    pub artifacts: Artifacts,
+    /// Where the logs of failed machines go.
+    pub logs: PathBuf,
+    /// A payload that is loaded in place of every other one: a scenario whose payload only halts must fail.
+    pub replaced_by: Option<String>,
+}
+
+/// An emulator process with a connected line protocol.
+#[derive(Debug)]
+pub struct Machine {
+    process: Child,
+    client: Client,
+    files: RunFiles,
+    scratch: Scratch,
+    wires: Vec<Option<UdpSocket>>,
+    replaced_by: Option<String>,
+    next_name: AtomicU32,
+    /// When the emulator was started.
+    pub started: Instant,
+}
+
+/// How a child partition's run ended.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// The lines that it wrote to its console.
+    pub lines: Vec<String>,
+    /// `exit`, `shutdown`, `fault` or `deleted`.
+    pub reason: String,
+    /// The stop code.
+    pub code: u64,
+    /// More about a fault.
+    pub detail: String,
+}
+
+impl Machine {
+    /// Starts the emulator; does not wait for the boot.
+    pub fn start(kit: &Kit, config: &Config, console: Console) -> Result<Self> {
+        let scratch = Scratch::new("vm")?;
+        let files = RunFiles::below(scratch.path());
+        let payloads: Vec<String> = kit.artifacts.payloads.keys().cloned().collect();
+        let extra = config.files.iter();
+        let extra: Vec<VolumeFile> = extra
+            .map(|(name, source)| VolumeFile {
+                name: name.clone(),
+                source: source.into(),
+            })
+            .collect();
+        volume::assemble(
+            &files.volume,
+            &kit.artifacts,
+            &payloads,
+            &config.script,
+            &extra,
+        )?;
+        fs::copy(&kit.emulator.firmware_variables, &files.variables)
+            .context("cannot copy the firmware's variables")?;
+        let (wires, ports) = wires(config)?;
+        let listener =
+            UnixListener::bind(&files.protocol_socket).context("cannot make a socket")?;
+        let arguments = emulator::arguments(&kit.emulator, config, &files, console, &ports);
+        let mut process = spawn(&kit.emulator, &arguments, console, scratch.path())?;
+        let started = Instant::now();
+        let stream = accept(&listener, &mut process).inspect_err(|_| {
+            let _ = process.kill();
+        });
+        let stream = stream.with_context(|| said(scratch.path()))?;
+        Ok(Self {
+            process,
+            client: Client::new(stream)?,
+            files,
+            scratch,
+            wires,
+            replaced_by: kit.replaced_by.clone(),
+            next_name: AtomicU32::new(0),
+            started,
+        })
+    }
+
+    /// Starts a machine and waits until its root agent is ready.
+    pub fn boot(kit: &Kit, config: &Config) -> Result<Self> {
+        let mut machine = Self::start(kit, config, Console::Log)?;
+        if machine
+            .client
+            .wait_event(0, BOOT_TIME, |event| event.name == "ready")
+            .is_some()
+        {
+            return Ok(machine);
+        }
+        let ended = machine.ended().map_or("is still running".into(), |status| {
+            format!("ended with {status}")
+        });
+        let kept = machine.keep_log(&kit.logs, "boot");
+        bail!("the root agent was not ready within {BOOT_TIME:?}; the emulator {ended}; {kept}")
+    }
+
+    /// The line protocol itself.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// The files of this run.
+    pub fn files(&self) -> &RunFiles {
+        &self.files
+    }
+
+    /// The exit status, when the emulator has ended.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.process.try_wait().ok().flatten()
+    }
+
+    /// Carries out a command of the line protocol.
+    pub fn command(&self, line: &str) -> Result<Reply> {
+        self.client
+            .command(line, COMMAND_TIME)
+            .with_context(|| format!("command: {line}"))
+    }
+
+    /// Sends a command that must be refused; gives the status name.
+    pub fn refused(&self, line: &str) -> Result<String> {
+        match self.client.command(line, COMMAND_TIME) {
+            Err(CommandError::Refused { status, .. }) => Ok(status),
+            Err(other) => Err(other).with_context(|| format!("command: {line}")),
+            Ok(_) => bail!("{line}: was carried out, but should have been refused"),
+        }
+    }
+
+    /// A partition name that this machine has not seen.
+    pub fn name(&self, stem: &str) -> String {
+        format!("{stem}{}", self.next_name.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Creates a partition (`options`: `memory=64M vps=1`) and loads a payload into it.
+    pub fn prepare(
+        &self,
+        name: &str,
+        options: &str,
+        payload: &str,
+        command_line: &str,
+    ) -> Result<()> {
+        self.command(format!("create {name} {options}").trim_end())?;
+        let image = self.replaced_by.as_deref().unwrap_or(payload);
+        self.command(&format!(
+            "load {name} {image} cmdline={}",
+            quote(command_line)
+        ))?;
+        Ok(())
+    }
+
+    /// Starts a prepared partition; only events after this moment concern the run.
+    pub fn launch(&self, name: &str) -> Result<usize> {
+        let start = self.client.event_count();
+        self.command(&format!("start {name}"))?;
+        Ok(start)
+    }
+
+    /// Waits for a console line of `name` at or after event `start`.
+    pub fn wait_line(
+        &self,
+        name: &str,
+        start: usize,
+        within: Duration,
+        wanted: impl Fn(&str) -> bool,
+    ) -> Result<(usize, String)> {
+        let accepted = |event: &Event| console_line(event, name).is_some_and(&wanted);
+        let found = self.client.wait_event(start, within, accepted);
+        let (next, event) = found.ok_or_else(|| {
+            let heard = self.lines(name, start).join(" | ");
+            anyhow!("{name} did not write the expected line within {within:?}; it wrote: {heard}")
+        })?;
+        Ok((
+            next,
+            console_line(&event, name).unwrap_or_default().to_string(),
+        ))
+    }
+
+    /// The console lines of `name` at or after event `start`, so far.
+    pub fn lines(&self, name: &str, start: usize) -> Vec<String> {
+        let events = self.client.events_from(start);
+        events
+            .iter()
+            .filter_map(|event| console_line(event, name))
+            .map(str::to_string)
+            .collect()
+    }
+
+    /// Waits until the run of `name` that began at event `start` has ended.
+    pub fn wait_stopped(&self, name: &str, start: usize, within: Duration) -> Result<Outcome> {
+        let ours =
+            |event: &Event| event.name == "stopped" && event.fields.get("partition") == Some(name);
+        let found = self.client.wait_event(start, within, ours);
+        let (_, event) = found.ok_or_else(|| {
+            let heard = self.lines(name, start).join(" | ");
+            anyhow!("{name} did not stop within {within:?}; it wrote: {heard}")
+        })?;
+        let text = |key: &str| event.fields.get(key).unwrap_or_default().to_string();
+        Ok(Outcome {
+            lines: self.lines(name, start),
+            reason: text("reason"),
+            code: event.fields.number("code").unwrap_or(u64::MAX),
+            detail: text("detail"),
+        })
+    }
+
+    /// Prepares, starts, waits for the end, deletes: the whole life of a payload without devices.
+    pub fn run(
+        &self,
+        payload: &str,
+        command_line: &str,
+        options: &str,
+        within: Duration,
+    ) -> Result<Outcome> {
+        let name = self.name("child");
+        self.prepare(&name, options, payload, command_line)?;
+        let start = self.launch(&name)?;
+        let outcome = self.wait_stopped(&name, start, within)?;
+        self.command(&format!("delete {name}"))?;
+        Ok(outcome)
+    }
+
+    /// The harness's end of the wire of the device with this index.
+    pub fn wire(&self, device: usize) -> Result<&UdpSocket> {
+        let wire = self.wires.get(device).and_then(Option::as_ref);
+        wire.with_context(|| format!("device {device} of this configuration has no wire"))
+    }
+
+    /// A connection to the emulator's monitor.
+    pub fn monitor(&self) -> Result<Qmp> {
+        Qmp::connect(&self.files.monitor_socket)
+    }
+
+    /// What the first serial line has said so far.
+    pub fn serial_log(&self) -> String {
+        read_lossy(&self.files.serial_log)
+    }
+
+    /// The recorded trace so far.
+    pub fn trace(&self) -> String {
+        read_lossy(&self.files.trace_log)
+    }
+
+    /// Deletes every child; an error means that this machine should not be used again.
+    pub fn clean(&mut self) -> Result<()> {
+        ensure!(self.ended().is_none(), "the emulator has ended");
+        for partition in self.command("partitions")?.data {
+            match partition.get("name") {
+                None | Some("root") => {}
+                Some(name) => drop(self.command(&format!("delete {name}"))?),
+            }
+        }
+        Ok(())
+    }
+
+    /// Copies the serial log and the trace to `folder`; a sentence that says where they are.
+    pub fn keep_log(&self, folder: &Path, label: &str) -> String {
+        let copy = |from: &Path, ending: &str| -> Result<PathBuf> {
+            fs::create_dir_all(folder)?;
+            let to = folder.join(format!("{label}.{ending}"));
+            fs::copy(from, &to)?;
+            Ok(to)
+        };
+        if self.files.trace_log.exists() {
+            // The serial log is what the sentence promises; the trace is only a help.
+            let _ = copy(&self.files.trace_log, "trace.log");
+        }
+        let emulator = said(self.scratch.path());
+        match copy(&self.files.serial_log, "serial.log") {
+            Ok(path) => format!("serial log: {}; {emulator}", path.display()),
+            Err(error) => format!("no serial log could be kept ({error}); {emulator}"),
+        }
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        // It may have ended by itself; then there is nothing to kill.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn console_line<'e>(event: &'e Event, name: &str) -> Option<&'e str> {
+    let ours = event.name == "console" && event.fields.get("partition") == Some(name);
+    ours.then(|| event.fields.get("line").unwrap_or_default())
+}
+
+fn read_lossy(path: &Path) -> String {
+    fs::read(path)
+        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+        .unwrap_or_default()
+}
+
+/// What the emulator itself complained about.
+fn said(folder: &Path) -> String {
+    let text = read_lossy(&folder.join("emulator.log"));
+    if text.trim().is_empty() {
+        return "the emulator said nothing".into();
+    }
+    format!("the emulator said: {}", text.trim())
+}
+
+fn spawn(
+    emulator: &Emulator,
+    arguments: &[String],
+    console: Console,
+    folder: &Path,
+) -> Result<Child> {
+    let mut command = emulator.command();
+    command.args(arguments);
+    if console == Console::Log {
+        let log =
+            fs::File::create(folder.join("emulator.log")).context("cannot make a log file")?;
+        command
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log);
+    }
+    command
+        .spawn()
+        .with_context(|| format!("cannot start {}", emulator.program.display()))
+}
+
+/// Waits until the emulator has connected its second serial line.
+fn accept(listener: &UnixListener, process: &mut Child) -> Result<UnixStream> {
+    listener.set_nonblocking(true)?;
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while Instant::now() < deadline {
+        if let Ok((stream, _)) = listener.accept() {
+            stream.set_nonblocking(false)?;
+            return Ok(stream);
+        }
+        if let Ok(Some(status)) = process.try_wait() {
+            bail!("the emulator ended at once with {status}");
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    bail!("the emulator did not connect its second serial line")
+}
+
+fn wires(config: &Config) -> Result<(Vec<Option<UdpSocket>>, emulator::WirePorts)> {
+    let (mut sockets, mut ports) = (Vec::new(), Vec::new());
+    for device in &config.devices {
+        if device.network != Network::Wire {
+            sockets.push(None);
+            ports.push(None);
+            continue;
+        }
+        let socket = UdpSocket::bind("127.0.0.1:0").context("cannot make a UDP socket")?;
+        // The emulator takes a port by number: find one that is free and let it go again.
+        let theirs = UdpSocket::bind("127.0.0.1:0")?.local_addr()?.port();
+        socket.connect(("127.0.0.1", theirs))?;
+        ports.push(Some((socket.local_addr()?.port(), theirs)));
+        sockets.push(Some(socket));
+    }
+    Ok((sockets, ports))
+}

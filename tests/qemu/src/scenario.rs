@@ -1,0 +1,55 @@
+//! What a scenario is.
+
+use anyhow::Result;
+
+use crate::config::Config;
+use crate::machine::Machine;
+
+/// One test on a running machine.
+#[derive(Clone, Debug)]
+pub struct Scenario {
+    /// Its name; a hostile one carries the id of its row (`dma_01_…`).
+    pub name: &'static str,
+    /// The machine that it needs.
+    pub config: Config,
+    /// The payload whose work it judges; with a halting one in its place the scenario must fail.
+    pub payload: Option<&'static str>,
+    /// The hostile scenario whose positive control this is.
+    pub control_of: Option<&'static str>,
+    /// Whether it must have a machine to itself, neither used before nor after.
+    pub alone: bool,
+    /// The test.
+    pub run: fn(&mut Machine) -> Result<()>,
+}
+
+impl Scenario {
+    /// A scenario without a payload on a shared machine.
+    pub fn new(name: &'static str, config: Config, run: fn(&mut Machine) -> Result<()>) -> Self {
+        Self {
+            name,
+            config,
+            payload: None,
+            control_of: None,
+            alone: false,
+            run,
+        }
+    }
+
+    /// The same with the payload that it judges.
+    pub fn payload(mut self, payload: &'static str) -> Self {
+        self.payload = Some(payload);
+        self
+    }
+
+    /// The same as the positive control of a hostile scenario.
+    pub fn control_of(mut self, hostile: &'static str) -> Self {
+        self.control_of = Some(hostile);
+        self
+    }
+
+    /// The same on a machine of its own.
+    pub fn alone(mut self) -> Self {
+        self.alone = true;
+        self
+    }
+}

@@ -1,0 +1,173 @@
+//! Runs the scenarios as ordinary tests.
+
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail};
+use libtest_mimic::{Arguments, Trial};
+
+use crate::machine::{Kit, Machine};
+use crate::pool::Pool;
+use crate::scenario::Scenario;
+use crate::scenarios;
+
+/// What to run and how.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Only scenarios whose name contains this.
+    pub filter: Option<String>,
+    /// At most so many at once.
+    pub threads: usize,
+    /// Load this payload in place of every other one, and expect every scenario that has a payload to fail.
+    pub replaced_by: Option<String>,
+}
+
+/// How many passed and failed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Passed.
+    pub passed: u64,
+    /// Failed.
+    pub failed: u64,
+}
+
+/// Runs what the options select.
+pub fn run(kit: Kit, options: &Options) -> Result<Counts> {
+    let kit = Kit {
+        replaced_by: options.replaced_by.clone(),
+        ..kit
+    };
+    let selected = select(scenarios::all(), options)?;
+    let wanted = selected
+        .iter()
+        .map(|scenario| scenario.config.clone())
+        .collect();
+    let pool = Arc::new(Pool::new(kit, wanted));
+    let trials = selected
+        .into_iter()
+        .map(|scenario| trial(scenario, &pool))
+        .collect();
+    let arguments = Arguments {
+        test_threads: Some(options.threads.max(1)),
+        ..Arguments::default()
+    };
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    Ok(Counts {
+        passed: conclusion.num_passed,
+        failed: conclusion.num_failed,
+    })
+}
+
+/// One line for each scenario: its name, and what it is a control of or which controls it has.
+pub fn list(options: &Options) -> Result<Vec<String>> {
+    let all = scenarios::all();
+    let selected = select(all.clone(), options)?;
+    Ok(selected
+        .iter()
+        .map(|scenario| describe(scenario, &all))
+        .collect())
+}
+
+fn describe(scenario: &Scenario, all: &[Scenario]) -> String {
+    let controls = all
+        .iter()
+        .filter(|other| other.control_of == Some(scenario.name));
+    let controls: Vec<&str> = controls.map(|other| other.name).collect();
+    let mut line = scenario.name.to_string();
+    if let Some(hostile) = scenario.control_of {
+        line.push_str(&format!("  (positive control of {hostile})"));
+    }
+    if !controls.is_empty() {
+        line.push_str(&format!(
+            "  (hostile; positive control: {})",
+            controls.join(", ")
+        ));
+    }
+    line
+}
+
+fn select(all: Vec<Scenario>, options: &Options) -> Result<Vec<Scenario>> {
+    let filter = options.filter.as_deref().unwrap_or("");
+    let halted = options.replaced_by.is_some();
+    let chosen = |scenario: &Scenario| {
+        scenario.name.contains(filter) && (!halted || scenario.payload.is_some())
+    };
+    let mut selected: Vec<Scenario> = all.into_iter().filter(chosen).collect();
+    if selected.is_empty() {
+        bail!("no scenario's name contains \"{filter}\"; --list shows all names");
+    }
+    // Side by side in the table means side by side in time: scenarios of one configuration share machines.
+    selected.sort_by_key(|scenario| (format!("{:?}", scenario.config), scenario.name));
+    Ok(selected)
+}
+
+fn trial(scenario: Scenario, pool: &Arc<Pool>) -> Trial {
+    let pool = Arc::clone(pool);
+    Trial::test(scenario.name, move || {
+        let outcome = attempt(&scenario, &pool);
+        match (outcome, pool.kit().replaced_by.is_some()) {
+            (Ok(()), true) => Err("passed although its payload only halts".into()),
+            (Err(error), false) => Err(format!("{error:#}").into()),
+            _ => Ok(()),
+        }
+    })
+}
+
+fn attempt(scenario: &Scenario, pool: &Pool) -> Result<()> {
+    let mut machine = pool.borrow(&scenario.config, scenario.alone)?;
+    let outcome = (scenario.run)(&mut machine).and_then(|()| sound(&machine));
+    if let Err(error) = outcome {
+        let kept = machine.keep_log(&pool.kit().logs, scenario.name);
+        return Err(error.context(kept));
+    }
+    if !scenario.alone && machine.clean().is_ok() {
+        pool.give_back(&scenario.config, machine);
+    }
+    Ok(())
+}
+
+/// A scenario never passes on a machine whose hypervisor or root agent gave up.
+fn sound(machine: &Machine) -> Result<()> {
+    let log = machine.serial_log();
+    if let Some(line) = log
+        .lines()
+        .find(|line| line.contains("PANIC") || line.contains("panicked at"))
+    {
+        bail!("the machine panicked: {line}");
+    }
+    machine
+        .command("lps")
+        .context("the root agent no longer answers")?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_controls_point_at_scenarios() {
+        let all = scenarios::all();
+        for (index, scenario) in all.iter().enumerate() {
+            let twice = all
+                .iter()
+                .skip(index + 1)
+                .any(|other| other.name == scenario.name);
+            assert!(!twice, "{} is there twice", scenario.name);
+            if let Some(hostile) = scenario.control_of {
+                assert!(
+                    all.iter().any(|other| other.name == hostile),
+                    "{hostile} does not exist"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_filter_that_selects_nothing_is_refused() {
+        let options = Options {
+            filter: Some("no such scenario".into()),
+            ..Options::default()
+        };
+        assert!(list(&options).unwrap_err().to_string().contains("--list"));
+    }
+}
