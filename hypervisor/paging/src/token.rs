@@ -7,7 +7,7 @@ use crate::FrameSource;
 
 /// Table frames that one unmapping gives back at most. Further tables that it empties stay in place, empty, and serve the next
 /// mapping there or fall to the teardown: so a token has a fixed size and no allocation.
-pub const RETIRED_PER_CALL: usize = 12;
+pub const RETIRED_PER_CALL: usize = 8;
 
 /// What caches of translations must forget.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
