@@ -4,6 +4,7 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+pub mod apic;
 pub mod exit;
 pub mod vcpu;
 

@@ -134,8 +134,14 @@ pub trait Vcpu {
 
     /// Whether an interrupt could be injected at the next entry: IF set, no interrupt shadow, no event waiting.
     fn can_take_interrupt(&self) -> bool;
-    /// Asks for [`Exit::InterruptWindow`] as soon as an interrupt of this priority class could be taken.
+    /// Asks for [`Exit::InterruptWindow`] as soon as the guest can take an interrupt, whatever its task priority.
     fn request_window(&mut self, wanted: bool);
+    /// Asks for [`Exit::InterruptWindow`] as soon as the guest can take an interrupt of this priority class (0 to 15):
+    /// also when it is its task priority, which it changes without an exit, that stands in the way.
+    fn request_window_for(&mut self, class: u8) {
+        let _ = class;
+        self.request_window(true);
+    }
     /// Injects an event at the next entry.
     fn inject(&mut self, event: Event);
     /// Whether an event waits for the next entry (one that an exit interrupted is put back by the dialect).

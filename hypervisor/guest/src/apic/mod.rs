@@ -1,0 +1,244 @@
+//! The local APIC of a VP, in x2APIC form: Intel SDM volume 3, "Advanced programmable interrupt controller";
+//! AMD64 APM volume 2, chapter 16.
+//!
+//! A pure state machine. Time comes in as the guest's time-stamp counter; what must happen elsewhere comes out as an
+//! [`Effect`].
+
+mod ipi;
+mod registers;
+#[cfg(test)]
+mod tests;
+mod timer;
+mod vectors;
+
+use address::{ApicId, Vector};
+
+pub use ipi::{Destination, IpiKind, IpiRequest, logical_id};
+pub use registers::{Effect, Gp, msr};
+pub use timer::bus_frequency;
+pub use vectors::VectorSet;
+
+use timer::{Mode, Timer};
+
+/// Entries of the local vector table: timer, thermal, performance, LINT0, LINT1, error.
+const LVT_ENTRIES: usize = 6;
+const LVT_TIMER: usize = 0;
+const LVT_ERROR: usize = 5;
+const LVT_MASKED: u32 = 1 << 16;
+const SVR_ENABLED: u32 = 1 << 8;
+/// ESR: a command with a vector below 16.
+const ESR_SEND_ILLEGAL: u32 = 1 << 5;
+/// ESR: an interrupt with a vector below 16 arrived.
+const ESR_RECEIVE_ILLEGAL: u32 = 1 << 6;
+
+/// IA32_APIC_BASE: this is the boot processor.
+pub const BASE_BOOT_PROCESSOR: u64 = 1 << 8;
+/// IA32_APIC_BASE: x2APIC mode.
+pub const BASE_X2APIC: u64 = 1 << 10;
+/// IA32_APIC_BASE: enabled.
+pub const BASE_ENABLED: u64 = 1 << 11;
+/// IA32_APIC_BASE: where the registers are in xAPIC mode.
+pub const BASE_ADDRESS: u64 = 0xfee0_0000;
+
+/// State of a local APIC.
+#[derive(Clone, Debug)]
+pub struct LocalApic {
+    id: ApicId,
+    base: u64,
+    tpr: u8,
+    spurious: u32,
+    errors_pending: u32,
+    errors_shown: u32,
+    command: u64,
+    lvt: [u32; LVT_ENTRIES],
+    timer: Timer,
+    requested: VectorSet,
+    in_service: VectorSet,
+    level: VectorSet,
+}
+
+impl LocalApic {
+    /// The local APIC with this id, in x2APIC mode as firmware that uses it leaves it; id 0 is the boot processor's.
+    #[must_use]
+    pub fn new(id: ApicId) -> Self {
+        let boot = if id.0 == 0 { BASE_BOOT_PROCESSOR } else { 0 };
+        let mut apic = Self {
+            id,
+            base: BASE_ADDRESS | BASE_ENABLED | BASE_X2APIC | boot,
+            tpr: 0,
+            spurious: 0xff,
+            errors_pending: 0,
+            errors_shown: 0,
+            command: 0,
+            lvt: [LVT_MASKED; LVT_ENTRIES],
+            timer: Timer::default(),
+            requested: VectorSet::default(),
+            in_service: VectorSet::default(),
+            level: VectorSet::default(),
+        };
+        apic.reset();
+        apic
+    }
+
+    /// The state after INIT. The mode stays, as on a processor.
+    pub fn reset(&mut self) {
+        self.tpr = 0;
+        self.spurious = 0xff;
+        self.errors_pending = 0;
+        self.errors_shown = 0;
+        self.command = 0;
+        self.lvt = [LVT_MASKED; LVT_ENTRIES];
+        self.timer = Timer::default();
+        self.requested = VectorSet::default();
+        self.in_service = VectorSet::default();
+        self.level = VectorSet::default();
+    }
+
+    /// Local APIC id.
+    #[must_use]
+    pub const fn id(&self) -> ApicId {
+        self.id
+    }
+
+    /// Whether software has enabled it: otherwise it accepts no interrupts.
+    #[must_use]
+    pub const fn is_enabled(&self) -> bool {
+        self.spurious & SVR_ENABLED != 0 && self.base & BASE_ENABLED != 0
+    }
+
+    /// Requests `vector`, level or edge triggered. `false`: not accepted (disabled, or a vector below 16, which is noted
+    /// as an error).
+    pub fn accept(&mut self, vector: Vector, level: bool) -> bool {
+        if !self.is_enabled() {
+            return false;
+        }
+        if vector.0 < 16 {
+            self.note_error(ESR_RECEIVE_ILLEGAL);
+            return false;
+        }
+        self.requested.insert(vector);
+        if level {
+            self.level.insert(vector);
+        } else {
+            self.level.remove(vector);
+        }
+        true
+    }
+
+    /// The highest requested vector that neither the task priority class (CR8) nor a vector in service holds back.
+    #[must_use]
+    #[inline]
+    pub fn pending(&self, task_priority: u8) -> Option<Vector> {
+        let class = self
+            .in_service
+            .highest_class()
+            .max(i16::from(task_priority & 15));
+        self.requested
+            .highest()
+            .filter(|v| i16::from(v.0 >> 4) > class)
+    }
+
+    /// The highest requested vector that no vector in service holds back, whatever the task priority: what to ask an
+    /// interrupt window for.
+    #[must_use]
+    #[inline]
+    pub fn waiting(&self) -> Option<Vector> {
+        let class = self.in_service.highest_class();
+        self.requested
+            .highest()
+            .filter(|v| i16::from(v.0 >> 4) > class)
+    }
+
+    /// Moves `vector` from requested to in service: it is being delivered.
+    #[inline]
+    pub fn begin_service(&mut self, vector: Vector) {
+        self.requested.remove(vector);
+        self.in_service.insert(vector);
+    }
+
+    /// Ends the service of the highest vector. An EOI that nothing waits for (a spurious interrupt's) does nothing.
+    #[inline]
+    pub fn end_of_interrupt(&mut self) -> Effect {
+        let Some(vector) = self.in_service.highest() else {
+            return Effect::None;
+        };
+        self.in_service.remove(vector);
+        Effect::EndOfInterrupt {
+            vector,
+            level: self.level.contains(vector),
+        }
+    }
+
+    /// Vectors requested and not yet delivered.
+    #[must_use]
+    pub const fn requested(&self) -> &VectorSet {
+        &self.requested
+    }
+
+    /// Takes back the request of `vector`, if it was not delivered yet.
+    pub fn withdraw(&mut self, vector: Vector) {
+        self.requested.remove(vector);
+    }
+
+    /// When [`LocalApic::timer_expired`] should be called next, in ticks of the guest's time-stamp counter; `None`: the
+    /// timer is stopped, or masked.
+    #[must_use]
+    #[inline]
+    pub fn timer_deadline(&self) -> Option<u64> {
+        if self.lvt[LVT_TIMER] & LVT_MASKED != 0 {
+            None
+        } else {
+            self.timer.deadline
+        }
+    }
+
+    /// Lets the timer fire if its time has come. `true`: it requested an interrupt.
+    pub fn timer_expired(&mut self, now: u64) -> bool {
+        let entry = self.lvt[LVT_TIMER];
+        self.timer.expire(Mode::from_lvt(entry), now)
+            && entry & LVT_MASKED == 0
+            && self.accept(Vector(entry as u8), false)
+    }
+
+    /// IA32_APIC_BASE.
+    #[must_use]
+    pub const fn base(&self) -> u64 {
+        self.base
+    }
+
+    /// Writes IA32_APIC_BASE. The address does not move; modes change only in the order disabled, xAPIC, x2APIC,
+    /// disabled.
+    ///
+    /// # Errors
+    /// #GP for a change that the architecture forbids, and for a new address.
+    pub fn set_base(&mut self, value: u64) -> Result<(), Gp> {
+        const MODE: u64 = BASE_ENABLED | BASE_X2APIC;
+        if (value ^ self.base) & !MODE != 0 {
+            return Err(Gp);
+        }
+        match (self.base & MODE, value & MODE) {
+            (old, new) if old == new => {}
+            (MODE, 0) | (BASE_ENABLED, 0) => self.reset(),
+            (0, BASE_ENABLED) | (BASE_ENABLED, MODE) => {}
+            _ => return Err(Gp),
+        }
+        self.base = value;
+        Ok(())
+    }
+
+    /// Notes an error and raises the error interrupt. An error entry whose own vector is illegal notes that once more and
+    /// goes no further (XSA-462).
+    fn note_error(&mut self, error: u32) {
+        self.errors_pending |= error;
+        let entry = self.lvt[LVT_ERROR];
+        if entry & LVT_MASKED != 0 {
+            return;
+        }
+        if entry as u8 >= 16 {
+            self.requested.insert(Vector(entry as u8));
+            self.level.remove(Vector(entry as u8));
+        } else {
+            self.errors_pending |= ESR_RECEIVE_ILLEGAL;
+        }
+    }
+}
