@@ -180,6 +180,28 @@ fn largest_level(address: u64, physical: Extent, largest: u32) -> u32 {
         .unwrap_or(LEAF_LEVEL)
 }
 
+/// How many tables [`Tables`] allocates to map these regions, which must be in order, at `base`; the top table included.
+#[must_use]
+pub fn tables_needed(base: u64, regions: &[Region]) -> u64 {
+    let mut count = 1;
+    let mut last = [None; 4];
+    for region in regions {
+        let mut at = region.extent;
+        while !at.is_empty() {
+            let address = base.wrapping_add(at.start);
+            let level = largest_level(address, at, region.largest);
+            for (holder, last) in last.iter_mut().enumerate().skip(level as usize) {
+                let prefix = Some(address >> (12 + 9 * holder));
+                count += u64::from(*last != prefix);
+                *last = prefix;
+            }
+            let bytes = page_bytes(level);
+            at = Extent::new(at.start.wrapping_add(bytes), at.len.saturating_sub(bytes));
+        }
+    }
+    count
+}
+
 /// What decides the layout of a flat mapping.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan<'a> {
@@ -353,6 +375,7 @@ mod tests {
         assert_eq!(at(0xff_ffff_ffff), Some((0xff_ffff_ffff, Access::DEVICE)));
         assert_eq!(at(1 << 40), None);
         assert_eq!(tables.translate(0x1234), None);
+        assert_eq!(tables_needed(BASE, &flat(&plan)), pool.tables.len() as u64);
         assert!(pool.tables.len() <= 10, "{} tables", pool.tables.len());
     }
 
