@@ -5,8 +5,11 @@
 #![forbid(unsafe_code)]
 
 pub mod apic;
+pub mod cpuid;
 pub mod exit;
+pub mod msr;
 pub mod vcpu;
+pub mod xstate;
 
 pub use exit::{Access, Exit, MemoryAccess, PortAccess};
 pub use vcpu::{Event, Gpr, Reset, Vcpu};
