@@ -1,0 +1,42 @@
+//! Life and properties of partitions.
+
+use abi::partition::{CreatePartition, SetProperty, Target, flags, property};
+use abi::{Call, Status};
+
+use super::{order, query};
+use crate::machine::Machine;
+
+/// Makes a partition and returns its id.
+pub fn create<M: Machine>(machine: &M) -> Result<u64, Status> {
+    let input = CreatePartition {
+        flags: flags::GPA_SUPER_PAGES | flags::LAPIC_ENABLED | flags::X2APIC_CAPABLE,
+        ..CreatePartition::default()
+    };
+    query(machine, Call::CreatePartition, &input)
+}
+
+/// Makes the partition ready for memory and VPs.
+pub fn initialize<M: Machine>(machine: &M, partition: u64) -> Result<(), Status> {
+    order(machine, Call::InitializePartition, &Target { partition })
+}
+
+/// Takes everything from the partition but its deposits.
+pub fn finalize<M: Machine>(machine: &M, partition: u64) -> Result<(), Status> {
+    order(machine, Call::FinalizePartition, &Target { partition })
+}
+
+/// Forgets a finalized partition.
+pub fn delete<M: Machine>(machine: &M, partition: u64) -> Result<(), Status> {
+    order(machine, Call::DeletePartition, &Target { partition })
+}
+
+/// Lets no VP of the partition run, or lets them run again.
+pub fn suspend<M: Machine>(machine: &M, partition: u64, suspended: bool) -> Result<(), Status> {
+    let input = SetProperty {
+        partition,
+        code: property::SUSPEND,
+        reserved: 0,
+        value: u64::from(suspended),
+    };
+    order(machine, Call::SetPartitionProperty, &input)
+}

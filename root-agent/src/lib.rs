@@ -1,0 +1,15 @@
+//! The root agent: the root partition's program, with which a person or a program makes partitions, gives them
+//! devices, and watches them.
+
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+pub mod calls;
+pub mod console;
+pub mod facts;
+pub mod failure;
+pub mod frames;
+pub mod machine;
+pub mod protocol;
