@@ -1,0 +1,286 @@
+//! A remapping unit.
+
+use address::{RequesterId, Vector};
+use paging::{FlushRange, FrameSource};
+
+use crate::vtd::Vtd;
+use crate::{
+    DomainTable, Error, Fault, Geometry, Hardware, InterruptTable, Message, Polarity, ProbeError,
+    Registers, Source, Target, Trigger,
+};
+use address::ApicId;
+
+/// Which language a unit speaks; the firmware table that names it tells.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Dialect {
+    /// Requesters are looked up from a root table, bus by bus.
+    RootTable,
+}
+
+impl Dialect {
+    /// The vendor's name of it, for people.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::RootTable => "VT-d",
+        }
+    }
+}
+
+/// What firmware says about a unit.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Description {
+    /// Which language it speaks.
+    pub dialect: Dialect,
+    /// Width of physical addresses of the platform, in bits.
+    pub host_bits: u8,
+}
+
+/// Name of a domain in a unit's caches, 1 to [`Unit::domain_names`]. A name is reused only after [`Unit::flush_domain`] with
+/// [`FlushRange::All`] on every unit that saw it.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[repr(transparent)]
+pub struct DomainName(pub u16);
+
+/// One remapping unit, for one PCI segment.
+#[derive(Debug)]
+pub struct Unit<H>(Arm<H>);
+
+#[derive(Debug)]
+enum Arm<H> {
+    Vtd(Vtd<H>),
+}
+
+/// Bytes of register space that a unit uses, from its base: at least 4096, at most 20,480. The first 4096 must be readable to
+/// ask.
+///
+/// # Errors
+/// As [`Unit::probe`].
+pub fn register_bytes<R: Registers>(dialect: Dialect, registers: &R) -> Result<usize, ProbeError> {
+    match dialect {
+        Dialect::RootTable => crate::vtd::register_bytes(registers),
+    }
+}
+
+impl<H: Hardware> Unit<H> {
+    /// Looks at a unit without changing it.
+    ///
+    /// # Errors
+    /// Where nobody answers or the unit lacks what is needed.
+    pub fn probe(description: Description, hardware: H) -> Result<Self, ProbeError> {
+        match description.dialect {
+            Dialect::RootTable => Vtd::probe(description.host_bits, hardware)
+                .map(Arm::Vtd)
+                .map(Self),
+        }
+    }
+
+    /// Takes the unit over from firmware, whatever state it is in, and turns translation, and interrupt remapping where the unit
+    /// can, on with everything blocked. `interrupts` becomes the unit's own for ever; three further frames are taken.
+    ///
+    /// # Errors
+    /// [`Error::OutOfFrames`], [`Error::State`] on a second call, [`Error::Target`] where the memory for interrupt entries is
+    /// not as [`InterruptTable`] says, [`Error::UnitFailed`].
+    pub fn enable<P: FrameSource>(
+        &mut self,
+        pool: &mut P,
+        interrupts: InterruptTable,
+    ) -> Result<(), Error> {
+        match &mut self.0 {
+            Arm::Vtd(unit) => unit.enable(pool, interrupts),
+        }
+    }
+
+    /// Makes a bus known, so that its requesters can be attached and their faults suppressed. Takes one frame at most, and
+    /// none for a bus that is known.
+    ///
+    /// # Errors
+    /// [`Error::OutOfFrames`], [`Error::State`], [`Error::UnitFailed`].
+    pub fn add_bus<P: FrameSource>(&mut self, bus: u8, pool: &mut P) -> Result<(), Error> {
+        match &mut self.0 {
+            Arm::Vtd(unit) => unit.add_bus(bus, pool),
+        }
+    }
+
+    /// Lets a blocked requester translate through a domain's table from now on. All requesters with the same name must have
+    /// the same table.
+    ///
+    /// # Errors
+    /// [`Error::NotBlocked`], [`Error::UnknownBus`], [`Error::DomainName`], [`Error::Geometry`], [`Error::State`],
+    /// [`Error::UnitFailed`].
+    pub fn attach(
+        &mut self,
+        requester: RequesterId,
+        name: DomainName,
+        table: &DomainTable,
+    ) -> Result<(), Error> {
+        match &mut self.0 {
+            Arm::Vtd(unit) => unit.attach(requester, name, table),
+        }
+    }
+
+    /// Blocks a requester. On return no request of it is under way through its old domain, and the unit has forgotten all that
+    /// it cached for it. Blocking a blocked requester is allowed and flushes as well.
+    ///
+    /// # Errors
+    /// [`Error::UnknownBus`], [`Error::State`], [`Error::UnitFailed`].
+    pub fn block(&mut self, requester: RequesterId) -> Result<(), Error> {
+        match &mut self.0 {
+            Arm::Vtd(unit) => unit.block(requester),
+        }
+    }
+
+    /// Makes the unit forget translations of a domain and waits until requests under way are through.
+    ///
+    /// # Errors
+    /// [`Error::DomainName`], [`Error::State`], [`Error::UnitFailed`].
+    pub fn flush_domain(&mut self, name: DomainName, range: FlushRange) -> Result<(), Error> {
+        match &mut self.0 {
+            Arm::Vtd(unit) => unit.flush_domain(name, range),
+        }
+    }
+
+    /// Writes an interrupt entry: `source`, and nobody else, may raise `target` through `index`. An entry that is in use with
+    /// the same source changes its target without losing an interrupt.
+    ///
+    /// # Errors
+    /// [`Error::NoInterrupts`], [`Error::Index`], [`Error::Target`], [`Error::State`], [`Error::UnitFailed`].
+    pub fn set_interrupt(
+        &mut self,
+        index: u16,
+        source: Source,
+        target: Target,
+    ) -> Result<(), Error> {
+        match &mut self.0 {
+            Arm::Vtd(unit) => unit.set_interrupt(index, source, target),
+        }
+    }
+
+    /// Clears an interrupt entry; on return the unit has forgotten it.
+    ///
+    /// # Errors
+    /// As [`Self::set_interrupt`].
+    pub fn clear_interrupt(&mut self, index: u16) -> Result<(), Error> {
+        match &mut self.0 {
+            Arm::Vtd(unit) => unit.clear_interrupt(index),
+        }
+    }
+
+    /// Holds an entry in use back, or lets it through again. Interrupts raised meanwhile are lost, silently.
+    ///
+    /// # Errors
+    /// As [`Self::set_interrupt`]; [`Error::Index`] where the entry was never set.
+    pub fn mask_interrupt(&mut self, index: u16, masked: bool) -> Result<(), Error> {
+        match &mut self.0 {
+            Arm::Vtd(unit) => unit.mask_interrupt(index, masked),
+        }
+    }
+
+    /// What a device must write to raise interrupt `index`.
+    #[must_use]
+    pub fn message(&self, index: u16) -> Message {
+        match &self.0 {
+            Arm::Vtd(_) => Vtd::<H>::message(index),
+        }
+    }
+
+    /// The redirection entry, unmasked (mask is bit 16), of an I/O APIC pin that raises interrupt `index`. Vector and trigger
+    /// must be those of the entry's [`Target`]: the I/O APIC matches level interrupts' ends by them.
+    #[must_use]
+    pub fn pin_entry(
+        &self,
+        index: u16,
+        vector: Vector,
+        trigger: Trigger,
+        polarity: Polarity,
+    ) -> u64 {
+        match &self.0 {
+            Arm::Vtd(_) => Vtd::<H>::pin_entry(index, vector, trigger, polarity),
+        }
+    }
+
+    /// Takes the oldest recorded fault. A blocked requester whose fault is taken is suppressed from then on, until it is attached
+    /// again. Poll also without an interrupt: one may get lost.
+    ///
+    /// # Errors
+    /// [`Error::State`], [`Error::UnitFailed`]: also where the unit reports that it broke by itself.
+    pub fn take_fault(&mut self) -> Result<Option<Fault>, Error> {
+        match &mut self.0 {
+            Arm::Vtd(unit) => unit.take_fault(),
+        }
+    }
+
+    /// Faults were lost this many times because the unit had no room to record them.
+    #[must_use]
+    pub fn fault_overflows(&self) -> u64 {
+        match &self.0 {
+            Arm::Vtd(unit) => unit.fault_overflows(),
+        }
+    }
+
+    /// Makes the unit raise `vector` at `apic` when it records a fault.
+    ///
+    /// # Errors
+    /// [`Error::Target`], [`Error::State`], [`Error::UnitFailed`].
+    pub fn set_fault_interrupt(&mut self, apic: ApicId, vector: Vector) -> Result<(), Error> {
+        match &mut self.0 {
+            Arm::Vtd(unit) => unit.set_fault_interrupt(apic, vector),
+        }
+    }
+
+    /// What tables the unit can walk.
+    #[must_use]
+    pub fn geometry(&self) -> Geometry {
+        match &self.0 {
+            Arm::Vtd(unit) => unit.geometry(),
+        }
+    }
+
+    /// Which language it speaks.
+    #[must_use]
+    pub const fn dialect(&self) -> Dialect {
+        match &self.0 {
+            Arm::Vtd(_) => Dialect::RootTable,
+        }
+    }
+
+    /// The highest domain name.
+    #[must_use]
+    pub fn domain_names(&self) -> u16 {
+        match &self.0 {
+            Arm::Vtd(unit) => unit.domain_names(),
+        }
+    }
+
+    /// Whether interrupts are, or will be once enabled, remapped to every processor. Without it nothing may be assigned.
+    #[must_use]
+    pub fn remaps_interrupts(&self) -> bool {
+        match &self.0 {
+            Arm::Vtd(unit) => unit.remaps_interrupts(),
+        }
+    }
+
+    /// Interrupt entries; 0 before [`Self::enable`] or where the unit remaps none.
+    #[must_use]
+    pub fn interrupt_entries(&self) -> u32 {
+        match &self.0 {
+            Arm::Vtd(unit) => unit.interrupt_entries(),
+        }
+    }
+
+    /// Whether the unit was declared failed.
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        match &self.0 {
+            Arm::Vtd(unit) => unit.has_failed(),
+        }
+    }
+
+    /// The hardware that was given to [`Self::probe`].
+    #[must_use]
+    pub const fn hardware(&self) -> &H {
+        match &self.0 {
+            Arm::Vtd(unit) => unit.hardware(),
+        }
+    }
+}
