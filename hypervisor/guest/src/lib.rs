@@ -8,6 +8,7 @@ pub mod apic;
 pub mod cpuid;
 pub mod exit;
 pub mod msr;
+pub mod svm;
 pub mod vcpu;
 pub mod xstate;
 
