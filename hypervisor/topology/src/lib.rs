@@ -10,10 +10,20 @@
 
 extern crate alloc;
 
+mod bar;
+mod capability;
 mod config_space;
+mod coverage;
 mod function;
+mod isolation;
+mod quiet;
 mod reason;
+mod sharing;
+mod snapshot;
+#[cfg(test)]
+mod testing;
 mod topology;
+mod walk;
 
 pub use config_space::{BusRange, ConfigSpace};
 pub use function::{
@@ -22,3 +32,52 @@ pub use function::{
 };
 pub use reason::Reason;
 pub use topology::{Group, Problem, ReservedRange, SpecialDevice, SpecialKind, Topology, Unit};
+
+use alloc::vec::Vec;
+use firmware::dmar::Dmar;
+
+/// Walks the machine.
+///
+/// `buses`: what MCFG says ([`BusRange::from`] each segment), or [`BusRange::LEGACY`] where there is none. A range that names
+/// buses of one before it is left out. `dmar`: the firmware's table of units, `None` where there is none.
+///
+/// Besides reading, the walk sizes BARs with decoding off, clears bus mastering, MSI and MSI-X enable, phantom functions, ATS, PRI,
+/// PASID and virtual functions, and enables access control where it exists. It runs once, on one LP, before devices are used.
+pub fn discover<C: ConfigSpace>(
+    config: &mut C,
+    buses: impl IntoIterator<Item = BusRange>,
+    dmar: Option<&Dmar<'_>>,
+) -> Topology {
+    let mut walk = walk::Walk::new(config);
+    let mut walked: Vec<BusRange> = Vec::new();
+    for range in buses {
+        let overlaps = |other: &BusRange| {
+            other.segment == range.segment && other.first <= range.last && range.first <= other.last
+        };
+        if !walked.iter().any(overlaps) {
+            walk.range(range);
+            walked.push(range);
+        }
+    }
+    let mut topology = Topology {
+        functions: walk.functions,
+        problems: walk.problems,
+        ..Topology::default()
+    };
+    for function in &topology.functions {
+        let own = function.unassignable.filter(Reason::is_fault);
+        topology
+            .problems
+            .extend(own.map(|reason| Problem::Function(function.id, reason)));
+    }
+    topology.find_aliases();
+    topology.find_groups();
+    topology.find_units(dmar);
+    topology.find_shared_pages();
+    topology.find_shared_lines();
+    topology.spread_reasons();
+    topology
+}
+
+#[cfg(test)]
+mod tests;

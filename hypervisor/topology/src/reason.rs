@@ -31,6 +31,9 @@ pub enum Reason {
     /// Class 06_00h.
     #[error("it is a host bridge")]
     HostBridge,
+    /// Class 08_06h.
+    #[error("it is an IOMMU")]
+    Iommu,
     /// Header type 1, or class 06h.
     #[error("it is a bridge; bridges stay with the hypervisor")]
     Bridge,
@@ -61,4 +64,18 @@ pub enum Reason {
     /// A member of its group may not be assigned.
     #[error("it cannot be isolated from {0}, which may not be assigned")]
     SharesGroup(DeviceId),
+}
+
+impl Reason {
+    /// Whether the function itself is at fault, as opposed to what it is and where it stands.
+    pub(crate) const fn is_fault(&self) -> bool {
+        matches!(
+            self,
+            Self::BrokenCapabilities
+                | Self::BrokenBar(_)
+                | Self::BrokenMsiX
+                | Self::Unstable
+                | Self::UnknownHeader
+        )
+    }
 }
