@@ -36,7 +36,9 @@ pub fn run(kit: Kit, options: &Options) -> Result<Counts> {
         replaced_by: options.replaced_by.clone(),
         ..kit
     };
-    let selected = select(scenarios::all(), options)?;
+    let mut selected = select(scenarios::all(), options)?;
+    // Side by side in the table means side by side in time: scenarios of one configuration share machines.
+    selected.sort_by_key(|scenario| (format!("{:?}", scenario.config), scenario.name));
     let wanted = selected
         .iter()
         .map(|scenario| scenario.config.clone())
@@ -91,12 +93,10 @@ fn select(all: Vec<Scenario>, options: &Options) -> Result<Vec<Scenario>> {
     let chosen = |scenario: &Scenario| {
         scenario.name.contains(filter) && (!halted || scenario.payload.is_some())
     };
-    let mut selected: Vec<Scenario> = all.into_iter().filter(chosen).collect();
+    let selected: Vec<Scenario> = all.into_iter().filter(chosen).collect();
     if selected.is_empty() {
         bail!("no scenario's name contains \"{filter}\"; --list shows all names");
     }
-    // Side by side in the table means side by side in time: scenarios of one configuration share machines.
-    selected.sort_by_key(|scenario| (format!("{:?}", scenario.config), scenario.name));
     Ok(selected)
 }
 

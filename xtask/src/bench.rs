@@ -1,0 +1,237 @@
+//! `cargo xtask bench`: instructions counted by the emulator, as a table and as JSON.
+
+mod elf;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::Args;
+use qemu_suite::config::{Accelerator, Config, DeviceKind, Network};
+use qemu_suite::emulator::Console;
+use qemu_suite::machine::{Kit, Machine};
+use qemu_suite::protocol::Fields;
+use serde_json::{Map, Value};
+
+use crate::build::Flavor;
+use crate::progress::{Ticker, say};
+use crate::qemu_test;
+
+/// One thread counts every instruction: the firmware alone takes 40 s.
+const BOOT_TIME: Duration = Duration::from_secs(300);
+/// For the payload, and for the agent's own part.
+const RUN_TIME: Duration = Duration::from_secs(600);
+
+/// What must be measured, with the bound where there is one.
+const KEYS: [(&str, Option<u64>); 16] = [
+    ("cpuid_exit", Some(250)),
+    ("null_hypercall", Some(250)),
+    ("msr_exit", Some(250)),
+    ("apic_eoi", Some(250)),
+    ("device_interrupt", Some(500)),
+    ("intercept_to_root_and_back", None),
+    ("map_page_1", None),
+    ("map_page_512", Some(60)),
+    ("map_page_16384", Some(60)),
+    ("unmap_page_1", None),
+    ("unmap_page_512", Some(60)),
+    ("unmap_page_16384", Some(60)),
+    ("map_2m_page", None),
+    ("boot_to_root_agent", None),
+    ("text_bytes", Some(256 * 1024)),
+    ("memory_kept_bytes", Some((16 << 20) + (MEMORY << 20) / 256)),
+];
+
+/// RAM of the measured machine in MiB.
+const MEMORY: u64 = 1024;
+
+/// The options of `cargo xtask bench`.
+#[derive(Args, Clone, Debug)]
+pub struct Bench {
+    /// Write the medians as a flat JSON object of numbers
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+/// One measured figure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Figure {
+    median: u64,
+    minimum: u64,
+    samples: u64,
+}
+
+type Figures = BTreeMap<String, Figure>;
+
+/// Measures and prints; true when everything was measured and meets its bound.
+pub fn run(options: &Bench) -> Result<bool> {
+    let kit = qemu_test::kit(Flavor::Release)?;
+    let mut figures = measure(&kit)?;
+    let text = elf::executable_bytes(&fs::read(&kit.artifacts.hypervisor)?)?;
+    figures.insert(
+        "text_bytes".into(),
+        Figure {
+            median: text,
+            minimum: text,
+            samples: 1,
+        },
+    );
+    let good = print(&figures);
+    if let Some(path) = &options.json {
+        let object: Map<String, Value> = figures
+            .iter()
+            .map(|(key, figure)| (key.clone(), Value::from(figure.median)))
+            .collect();
+        let text = serde_json::to_string_pretty(&Value::Object(object))? + "\n";
+        fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    Ok(good)
+}
+
+fn measure(kit: &Kit) -> Result<Figures> {
+    let mut config = Config::with_lps(1).device(DeviceKind::Edu, Network::Unplugged);
+    config.accelerator = Accelerator::Counted;
+    config.memory = MEMORY as u32;
+    let mut machine = Machine::start(kit, &config, Console::Log)?;
+    let outcome = boot(&mut machine).and_then(|()| benches(&machine));
+    outcome.map_err(|error| error.context(machine.keep_log(&kit.logs, "bench")))
+}
+
+fn boot(machine: &mut Machine) -> Result<()> {
+    let mut ticker = Ticker::new("booting with every instruction counted");
+    let ready = (0..BOOT_TIME.as_secs()).any(|_| {
+        ticker.tick("");
+        let second = Duration::from_secs(1);
+        machine
+            .client()
+            .wait_event(0, second, |event| event.name == "ready")
+            .is_some()
+    });
+    ticker.done();
+    ensure!(ready, "the root agent was not ready within {BOOT_TIME:?}");
+    Ok(())
+}
+
+/// The agent's own figures, then those that a child measures.
+fn benches(machine: &Machine) -> Result<Figures> {
+    let mut figures = Figures::new();
+    say("measuring in the root agent …");
+    let reply = machine
+        .client()
+        .command("bench", RUN_TIME)
+        .context("the agent's own benchmark")?;
+    for line in reply.data.iter().chain([&reply.result]) {
+        figures.extend(figure(line));
+    }
+    say("measuring in a child …");
+    machine.prepare("bench", "memory=64M", "bench.elf", "")?;
+    machine.command(&format!(
+        "assign bench {} without-reset",
+        Config::device_id(0)
+    ))?;
+    let start = machine.launch("bench")?;
+    let outcome = machine.wait_stopped("bench", start, RUN_TIME)?;
+    for line in &outcome.lines {
+        if let Some(fields) = console_fields(line) {
+            figures.extend(figure(&fields));
+        }
+    }
+    if outcome.reason != "exit" {
+        bail!(
+            "the benchmark's child ended by {} {}",
+            outcome.reason,
+            outcome.detail
+        );
+    }
+    Ok(figures)
+}
+
+/// The fields of a console line `bench key=value samples=N min=M`.
+fn console_fields(line: &str) -> Option<Fields> {
+    let fields = line.trim().strip_prefix("bench ")?;
+    match qemu_suite::protocol::parse(&format!("bench . {fields}")) {
+        qemu_suite::protocol::Message::Data { fields, .. } => Some(fields),
+        _ => None,
+    }
+}
+
+/// The figure of a line: the first field is its key and median.
+fn figure(fields: &Fields) -> Option<(String, Figure)> {
+    let (key, _) = fields.iter().find(|(key, _)| !key.is_empty())?;
+    let median = fields.number(key)?;
+    let minimum = fields.number("min").unwrap_or(median);
+    Some((
+        key.to_string(),
+        Figure {
+            median,
+            minimum,
+            samples: fields.number("samples").unwrap_or(1),
+        },
+    ))
+}
+
+fn print(figures: &Figures) -> bool {
+    println!(
+        "{:<28} {:>12} {:>12} {:>9} {:>12}",
+        "", "median", "minimum", "samples", "at most"
+    );
+    let mut good = true;
+    for (key, bound) in KEYS {
+        let limit = bound.map_or("-".to_string(), |bound| bound.to_string());
+        let Some(figure) = figures.get(key) else {
+            println!(
+                "{key:<28} {:>12} {:>12} {:>9} {limit:>12}  not measured",
+                "-", "-", "-"
+            );
+            good = false;
+            continue;
+        };
+        let met = bound.is_none_or(|bound| figure.median <= bound);
+        good &= met;
+        let verdict = if met { "" } else { "  TOO MUCH" };
+        let Figure {
+            median,
+            minimum,
+            samples,
+        } = figure;
+        println!("{key:<28} {median:>12} {minimum:>12} {samples:>9} {limit:>12}{verdict}");
+    }
+    let others = figures
+        .iter()
+        .filter(|(key, _)| !KEYS.iter().any(|(known, _)| known == key));
+    for (
+        key,
+        Figure {
+            median,
+            minimum,
+            samples,
+        },
+    ) in others
+    {
+        println!(
+            "{key:<28} {median:>12} {minimum:>12} {samples:>9} {:>12}",
+            "-"
+        );
+    }
+    good
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_become_figures() {
+        let fields = console_fields("bench cpuid_exit=214 samples=1000 min=210\r").unwrap();
+        let expected = Figure {
+            median: 214,
+            minimum: 210,
+            samples: 1000,
+        };
+        assert_eq!(figure(&fields), Some(("cpuid_exit".to_string(), expected)));
+        assert!(console_fields("hello").is_none());
+        assert_eq!(figure(&console_fields("bench x=y").unwrap()), None);
+    }
+}

@@ -1,0 +1,61 @@
+//! `cargo xtask qemu-test`: the integration suite.
+
+use std::thread::available_parallelism;
+
+use anyhow::Result;
+use clap::Args;
+use qemu_suite::machine::Kit;
+use qemu_suite::suite::{self, Counts, Options};
+
+use crate::build::{self, Flavor};
+use crate::setup;
+use crate::workspace;
+
+/// The options of `cargo xtask qemu-test`.
+#[derive(Args, Clone, Debug, Default)]
+pub struct QemuTest {
+    /// Run only scenarios whose name contains this text
+    filter: Option<String>,
+    /// Print the scenarios, the hostile ones with their positive controls, and run nothing
+    #[arg(long)]
+    list: bool,
+    /// How many scenarios run at once [default: the number of processors]
+    #[arg(long, value_name = "N")]
+    test_threads: Option<usize>,
+    /// Load this payload in place of every other: each scenario that judges a payload must then fail
+    #[arg(long, value_name = "IMAGE")]
+    replace_payloads: Option<String>,
+}
+
+/// Lists or runs; gives the counts.
+pub fn run(options: &QemuTest) -> Result<Counts> {
+    let cores = available_parallelism().map_or(1, usize::from);
+    let selected = Options {
+        filter: options.filter.clone(),
+        threads: options.test_threads.unwrap_or(cores),
+        replaced_by: options.replace_payloads.clone(),
+    };
+    if options.list {
+        suite::list(&selected)?
+            .iter()
+            .for_each(|line| println!("{line}"));
+        return Ok(Counts::default());
+    }
+    let counts = suite::run(kit(Flavor::Test)?, &selected)?;
+    println!("{} passed, {} failed", counts.passed, counts.failed);
+    Ok(counts)
+}
+
+/// What machines are made from; sets up and builds.
+pub fn kit(flavor: Flavor) -> Result<Kit> {
+    let toolchain = setup::toolchain()?;
+    let emulator = setup::emulator()?;
+    let artifacts = build::build(&toolchain, flavor)?;
+    let logs = workspace::metadata()?.target_folder.join("portcullis/logs");
+    Ok(Kit {
+        emulator,
+        artifacts,
+        logs,
+        replaced_by: None,
+    })
+}
