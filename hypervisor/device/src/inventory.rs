@@ -1,0 +1,171 @@
+//! Listing devices, domains and device interrupts, for the root.
+
+use address::{DeviceId, PartitionId, Vector};
+
+use crate::ownership::Device;
+use crate::{
+    DeviceState, Devices, DomainId, DomainName, InterruptId, Platform, Reason, Source, Target,
+};
+
+/// What is counted of one device.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Counters {
+    /// 4 KiB pages that its domain maps; 0 while it is in none.
+    pub pages: u64,
+    /// Device interrupts that it has.
+    pub interrupts: u32,
+    /// Its faults since boot.
+    pub faults: u64,
+}
+
+/// One device.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct DeviceInfo {
+    /// Its name.
+    pub id: DeviceId,
+    /// Index in the topology's functions.
+    pub function: usize,
+    /// Its owner: the root where nobody was given it.
+    pub owner: PartitionId,
+    /// What it may do.
+    pub state: DeviceState,
+    /// Its domain, where it is in one.
+    pub domain: Option<DomainName>,
+    /// Devices of one group move together.
+    pub group: usize,
+    /// Index of its remapping unit.
+    pub unit: Option<u16>,
+    /// Why it is not assignable.
+    pub reason: Option<Reason>,
+    /// Counters.
+    pub counters: Counters,
+}
+
+/// One domain.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct DomainInfo {
+    /// Its name.
+    pub name: DomainName,
+    /// 4 KiB pages that it maps.
+    pub pages: u64,
+    /// Devices in it.
+    pub devices: u32,
+}
+
+/// One device interrupt.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct InterruptInfo {
+    /// Its name.
+    pub id: InterruptId,
+    /// Its owner.
+    pub owner: PartitionId,
+    /// What raises it.
+    pub source: Source,
+    /// What it is raised on.
+    pub target: Target,
+    /// The vector of the LP that carries it.
+    pub lp_vector: Vector,
+}
+
+impl<P: Platform> Devices<P> {
+    /// Device number `index` in the order of names, from 0; `None` past the last.
+    #[must_use]
+    pub fn device_at(&self, index: usize) -> Option<DeviceInfo> {
+        self.devices.get(index).map(|device| self.describe(device))
+    }
+
+    /// The device of this name.
+    #[must_use]
+    pub fn device_info(&self, device: DeviceId) -> Option<DeviceInfo> {
+        self.device(device).ok().map(|device| self.describe(device))
+    }
+
+    fn describe(&self, device: &Device) -> DeviceInfo {
+        let owner = device.owner;
+        let domain = match device.state {
+            DeviceState::Attached(id) => Some(DomainName { owner, id }),
+            _ => None,
+        };
+        let slot = domain.and_then(|name| self.domain_slot(name).ok());
+        let pages = slot
+            .and_then(|slot| self.domains.slots.get(slot))
+            .map_or(0, |it| it.pages);
+        DeviceInfo {
+            id: device.id,
+            function: device.function,
+            owner,
+            state: device.state,
+            domain,
+            group: device.group,
+            unit: device.unit,
+            reason: device.reason,
+            counters: Counters {
+                pages,
+                interrupts: device.interrupts,
+                faults: device.faults.total,
+            },
+        }
+    }
+
+    /// The first domain in slot `from` or after, and the slot to go on from; `None` where there are no more. Start with 0.
+    #[must_use]
+    pub fn domain_from(&self, from: u16) -> Option<(DomainInfo, u16)> {
+        let mut all = self.domains.slots.iter();
+        let (slot, domain) = all.find(|&(slot, _)| slot >= from)?;
+        let info = DomainInfo {
+            name: domain.name,
+            pages: domain.pages,
+            devices: domain.devices,
+        };
+        Some((info, slot + 1))
+    }
+
+    /// A domain's pages and devices.
+    #[must_use]
+    pub fn domain_info(&self, name: DomainName) -> Option<DomainInfo> {
+        let slot = self.domain_slot(name).ok()?;
+        self.domain_from(slot).map(|(info, _)| info)
+    }
+
+    /// The identity domain's pages of a partition, and how many numbered domains and interrupts it has.
+    #[must_use]
+    pub fn pages_of(&self, partition: PartitionId) -> u64 {
+        let identity = DomainName {
+            owner: partition,
+            id: DomainId::Identity,
+        };
+        self.domain_info(identity).map_or(0, |info| info.pages)
+    }
+
+    /// The first device interrupt in slot `from` or after, and the slot to go on from; `None` where there are no more.
+    #[must_use]
+    pub fn interrupt_from(&self, from: u16) -> Option<(InterruptInfo, u16)> {
+        let mut all = self.interrupts.slots.iter();
+        let (slot, it) = all.find(|&(slot, _)| slot >= from)?;
+        let info = InterruptInfo {
+            id: InterruptId(u32::from(slot)),
+            owner: it.owner,
+            source: it.source,
+            target: it.target,
+            lp_vector: it.vector,
+        };
+        Some((info, slot + 1))
+    }
+
+    /// Domains and device interrupts that are in use.
+    #[must_use]
+    pub fn in_use(&self) -> (usize, usize) {
+        (self.domains.slots.used(), self.interrupts.slots.used())
+    }
+
+    /// What a unit is, by its index in the topology: the name of its dialect for people, and whether it works.
+    #[must_use]
+    pub fn unit_at(&self, index: usize) -> Option<(&'static str, bool)> {
+        let slot = self.units.0.get(index)?;
+        let name = slot
+            .unit
+            .as_ref()
+            .map_or("none", |unit| unit.dialect().name());
+        Some((name, slot.unit.is_some() && !slot.failed))
+    }
+}
