@@ -1,0 +1,48 @@
+//! The processor: tables, exceptions, local APIC, clock, start-up.
+
+pub mod apic;
+pub mod clock;
+pub mod entry;
+pub mod features;
+pub mod gdt;
+pub mod idt;
+pub mod interrupt;
+pub mod msr;
+pub mod per_lp;
+pub mod stack;
+pub mod start_up;
+
+use x86_64::instructions::{hlt, interrupts};
+
+use per_lp::Lp;
+
+/// Stops this LP for good.
+pub fn halt() -> ! {
+    interrupts::disable();
+    loop {
+        hlt();
+    }
+}
+
+/// Gives the boot processor its tables, its data and its local APIC.
+pub fn start_boot_processor() -> &'static Lp {
+    let lp = per_lp::create(apic::initial_id());
+    start_this_processor(lp);
+    lp
+}
+
+/// What every LP does first: tables of its own, then its local APIC in x2APIC mode.
+pub fn start_this_processor(lp: &'static Lp) {
+    gdt::load(lp);
+    idt::load();
+    per_lp::set_current(lp);
+    apic::start();
+}
+
+/// Opens interrupts for a moment, so that what is pending is taken; returns with them closed.
+pub fn interrupt_window() {
+    // STI takes effect after the next instruction.
+    interrupts::enable();
+    x86_64::instructions::nop();
+    interrupts::disable();
+}
