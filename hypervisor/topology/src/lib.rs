@@ -3,7 +3,7 @@
 //! [`discover`] walks configuration space once at boot, before any device may master the bus, and trusts neither the
 //! devices (every list is bounded, every value checked and read once) nor the firmware's tables. The result is plain data.
 //! A function that the walk does not find stays blocked for ever; one that it finds and cannot vouch for has a
-//! [`Reason`]. The guard decides afterwards which configuration writes of the root may reach hardware.
+//! [`Reason`]. [`guard`] decides afterwards which configuration writes of the root may reach hardware.
 
 #![no_std]
 #![forbid(unsafe_code)]
@@ -15,6 +15,7 @@ mod capability;
 mod config_space;
 mod coverage;
 mod function;
+pub mod guard;
 mod isolation;
 mod quiet;
 mod reason;
@@ -30,6 +31,7 @@ pub use function::{
     Acs, Bar, BarKind, Bridge, Function, Header, Intx, MAX_ALIASES, Msi, MsiX, Pcie, PortType,
     RequesterRange, SrIov,
 };
+pub use quiet::rest;
 pub use reason::Reason;
 pub use topology::{Group, Problem, ReservedRange, SpecialDevice, SpecialKind, Topology, Unit};
 

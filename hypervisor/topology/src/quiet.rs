@@ -11,6 +11,19 @@ const BUS_MASTER: u16 = 1 << 2;
 /// ACS source validation, request redirect, completion redirect, upstream forwarding.
 pub(crate) const ACS_NEEDED: u16 = 1 | 1 << 2 | 1 << 3 | 1 << 4;
 
+/// Puts a function to rest again, as at boot: after a reset, before anything may attach it. Returns whether access control came
+/// back as the groups assume it; where it did not, the function must stay blocked.
+pub fn rest<C: ConfigSpace>(config: &mut C, known: &Function) -> bool {
+    let mut now = known.clone();
+    if let Some(acs) = &mut now.acs {
+        // A control that the function lost is set anew, none is taken away.
+        acs.enabled |= config.read16(known.id, acs.offset + 6);
+    }
+    function(config, &mut now);
+    let enabled = |function: &Function| function.acs.map_or(0, |acs| acs.enabled & ACS_NEEDED);
+    enabled(&now) & enabled(known) == enabled(known)
+}
+
 /// Clears and sets what must be. Host bridges are left alone; bridges keep forwarding.
 pub(crate) fn function<C: ConfigSpace>(config: &mut C, function: &mut Function) {
     if function.is_host_bridge() {

@@ -135,10 +135,7 @@ fn conventional<C: ConfigSpace>(
 ) -> Result<(), Broken> {
     let (id, at) = (function.id, |id| capability::only(list, id));
     function.power = within(at(id::POWER)?, 8)?;
-    function.pcie = match within(at(id::PCIE)?, 12)? {
-        Some(offset) => Some(pcie(config, id, offset)),
-        None => None,
-    };
+    function.pcie = within(at(id::PCIE)?, 12)?.map(|offset| pcie(config, id, offset));
     function.advanced_features = within(at(id::ADVANCED_FEATURES)?, 6)?;
     let advanced = match function.advanced_features {
         Some(offset) => config.read8(id, offset + 3) & 2 != 0,
@@ -148,10 +145,7 @@ fn conventional<C: ConfigSpace>(
     function.msi = at(id::MSI)?
         .map(|offset| msi(config, id, offset))
         .transpose()?;
-    function.msix = match within(at(id::MSIX)?, 12)? {
-        Some(offset) => Some(msix(config, id, offset)),
-        None => None,
-    };
+    function.msix = within(at(id::MSIX)?, 12)?.map(|offset| msix(config, id, offset));
     Ok(())
 }
 
@@ -248,18 +242,12 @@ fn extended<C: ConfigSpace>(
     function.ats = at(extended_id::ATS, 8)?;
     function.pri = at(extended_id::PRI, 16)?;
     function.pasid = at(extended_id::PASID, 8)?;
-    function.acs = match at(extended_id::ACS, 8)? {
-        Some(offset) => Some(Acs {
-            offset,
-            capable: config.read16(id, offset + 4),
-            enabled: config.read16(id, offset + 6),
-        }),
-        None => None,
-    };
-    function.sriov = match at(extended_id::SRIOV, 64)? {
-        Some(offset) => Some(sriov(config, id, offset)),
-        None => None,
-    };
+    function.acs = at(extended_id::ACS, 8)?.map(|offset| Acs {
+        offset,
+        capable: config.read16(id, offset + 4),
+        enabled: config.read16(id, offset + 6),
+    });
+    function.sriov = at(extended_id::SRIOV, 64)?.map(|offset| sriov(config, id, offset));
     Ok(())
 }
 

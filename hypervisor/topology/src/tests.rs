@@ -139,6 +139,24 @@ fn the_walk_puts_devices_to_rest_and_turns_access_control_on() {
 }
 
 #[test]
+fn rst_01_a_reset_function_is_put_to_rest_again() {
+    let mut space = device(0x8086, 0x10c9);
+    space.pcie(0, true);
+    space.acs(0x1d);
+    let mut machine = Machine::new().with(id(0, 3, 0), space);
+    let topology = discover(&mut machine, [ALL], None);
+    let space = machine.space(id(0, 3, 0));
+    space.set16(0x106, 0);
+    space.set16(4, 7);
+    assert!(rest(&mut machine, &topology.functions[0]));
+    let space = machine.space(id(0, 3, 0));
+    assert_eq!((space.get16(0x106), space.get16(4)), (0x1d, 3));
+    space.set16(0x106, 0);
+    space.allow(0x104, 0);
+    assert!(!rest(&mut machine, &topology.functions[0]));
+}
+
+#[test]
 fn interrupt_lines_are_followed_to_the_root_bus() {
     let wired = || {
         let mut space = device(1, 2);
