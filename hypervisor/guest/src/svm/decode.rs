@@ -21,8 +21,10 @@ pub fn exit(block: &Vmcb) -> Exit {
         code::HLT => Exit::Halt,
         code::PAUSE => Exit::Pause,
         code::VINTR => Exit::InterruptWindow,
-        // IRET leaves only to end the guest's own NMI; it runs at the next entry.
-        code::INTR | code::NMI | code::SMI | code::INIT | code::IRET => Exit::Host,
+        // IRET leaves to end the guest's own NMI, a write of CR8 to open a window; they run at the next entry.
+        code::INTR | code::NMI | code::SMI | code::INIT | code::IRET | code::CR8_WRITE => {
+            Exit::Host
+        }
         other => rare(other, c.exit_info_1),
     }
 }

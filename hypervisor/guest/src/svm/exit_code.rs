@@ -1,6 +1,7 @@
 //! AMD64 Architecture Programmer's Manual volume 2, appendix C: "SVM intercept exit codes".
 #![allow(missing_docs)]
 
+pub const CR8_WRITE: u64 = 0x18;
 pub const EXCEPTION_0: u64 = 0x40;
 pub const EXCEPTION_31: u64 = 0x5f;
 pub const INTR: u64 = 0x60;

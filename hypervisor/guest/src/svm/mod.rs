@@ -16,6 +16,7 @@ pub mod save;
 pub mod segment;
 pub mod virtual_interrupt;
 pub mod vmcb;
+mod window;
 
 pub use features::Features;
 pub use vmcb::{Setup, Vmcb};

@@ -60,6 +60,7 @@ impl Vmcb {
             .virtual_interrupt
             .with_pending(false)
             .with_task_priority(0);
+        c.intercept_cr = 0;
         c.intercept_3 &= !(intercepts::bit(exit_code::VINTR) | intercepts::bit(exit_code::IRET));
     }
 }

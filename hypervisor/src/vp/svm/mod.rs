@@ -1,0 +1,9 @@
+//! AMD SVM: AMD64 Architecture Programmer's Manual volume 2, chapter 15.
+
+mod entry;
+mod extended;
+mod host;
+mod vcpu;
+
+pub use host::{HOST_FRAMES, check, enable, tags, xstate};
+pub use vcpu::Svm;
