@@ -35,7 +35,14 @@ impl Extended {
         let area = NonNull::new(start).unwrap_or(NonNull::dangling());
         // SAFETY: inside the frame, which is this VP's alone.
         unsafe { area.add(MXCSR_OFFSET).cast::<u32>().write(MXCSR_RESET) };
-        Self { area, processor: processor(), xcr0: xstate::X87, debug: [0; 4], tsc_aux: 0, live: false }
+        Self {
+            area,
+            processor: processor(),
+            xcr0: xstate::X87,
+            debug: [0; 4],
+            tsc_aux: 0,
+            live: false,
+        }
     }
 
     pub fn load(&mut self) {

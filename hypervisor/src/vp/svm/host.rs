@@ -62,7 +62,11 @@ pub fn check() -> Result<(), &'static str> {
         return Err("the processor's extended state does not fit a frame");
     }
     let rdtscp = cpuid(0x8000_0001, 0)[3] & RDTSCP != 0;
-    PROCESSOR.call_once(|| Processor { features, xstate, rdtscp });
+    PROCESSOR.call_once(|| Processor {
+        features,
+        xstate,
+        rdtscp,
+    });
     Ok(())
 }
 
@@ -70,7 +74,11 @@ pub fn check() -> Result<(), &'static str> {
 pub fn processor() -> Processor {
     let none = Processor {
         features: Features::default(),
-        xstate: Xstate { offered: 1, switched: 1, bytes: 576 },
+        xstate: Xstate {
+            offered: 1,
+            switched: 1,
+            bytes: 576,
+        },
         rdtscp: false,
     };
     PROCESSOR.get().copied().unwrap_or(none)

@@ -61,7 +61,11 @@ impl Svm {
     #[inline]
     fn before_entry(&mut self, flush: bool) {
         let owed = core::mem::take(&mut self.flush) || flush;
-        let all = if self.features.flush_by_asid { tlb::THIS_GUEST } else { tlb::EVERYTHING };
+        let all = if self.features.flush_by_asid {
+            tlb::THIS_GUEST
+        } else {
+            tlb::EVERYTHING
+        };
         self.block_mut().control.tlb_control = if owed { all } else { tlb::NOTHING };
     }
 
@@ -84,7 +88,11 @@ impl Svm {
             exit_code::INTR => entry::take_interrupt(),
             exit_code::IRET => {
                 self.block_mut().request_iret(false);
-                self.nmi = if self.nmi == Nmi::Waiting { Nmi::Due } else { Nmi::Open };
+                self.nmi = if self.nmi == Nmi::Waiting {
+                    Nmi::Due
+                } else {
+                    Nmi::Open
+                };
             }
             // An NMI was taken when GIF was set again; the others run on.
             _ => {}
@@ -266,7 +274,9 @@ impl Vcpu for Svm {
         let narrow = || u64::try_from(value).map_err(|_| false);
         match register {
             name::RAX..=name::R15 => self.set_gpr(Gpr::from_number(register as u8), narrow()?),
-            name::DR0..DR4 => self.extended.set_debug((register - name::DR0) as usize, narrow()?),
+            name::DR0..DR4 => self
+                .extended
+                .set_debug((register - name::DR0) as usize, narrow()?),
             name::XFEM if self.extended.set_xcr0(narrow()?) => {}
             name::XFEM => return Err(false),
             name::TSC_AUX => match self.extended.set_tsc_aux(narrow()?) {
@@ -288,7 +298,11 @@ impl Vcpu for Svm {
     }
 
     fn read_msr(&self, msr: u32) -> Option<u64> {
-        if msr == index::TSC_AUX { self.extended.tsc_aux() } else { self.block().read_msr(msr) }
+        if msr == index::TSC_AUX {
+            self.extended.tsc_aux()
+        } else {
+            self.block().read_msr(msr)
+        }
     }
 
     fn write_msr(&mut self, msr: u32, value: u64) -> Option<bool> {
