@@ -13,3 +13,4 @@ pub mod failure;
 pub mod frames;
 pub mod machine;
 pub mod protocol;
+pub mod guest_image;
