@@ -8,9 +8,10 @@ extern crate alloc;
 
 pub mod calls;
 pub mod console;
+pub mod emulation;
 pub mod facts;
 pub mod failure;
-pub mod frames;
-pub mod machine;
-pub mod protocol;
 pub mod guest_image;
+pub mod machine;
+pub mod pci;
+pub mod protocol;

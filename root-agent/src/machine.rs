@@ -4,22 +4,36 @@
 use abi::message::Message;
 use abi::{CallInput, CallResult};
 
+use crate::facts::Span;
+
 /// What the agent can do to the world.
 pub trait Machine: Sync {
     /// Makes a hypercall. The parameters are copied in and the results copied out; both fit one page.
     fn hypercall(&self, control: CallInput, input: &[u8], output: &mut [u8]) -> CallResult;
 
-    /// Copies RAM of the root partition.
+    /// Takes free RAM in one piece, cleared; `align` is a power of two, at least 4096.
+    fn take_memory(&self, length: u64, align: u64) -> Option<Span>;
+
+    /// Gives back what [`Machine::take_memory`] returned.
+    fn give_memory(&self, span: Span);
+
+    /// Takes one free page for the hypervisor: its page number.
+    fn lend_page(&self) -> Option<u64>;
+
+    /// Takes a page back that the hypervisor has returned.
+    fn reclaim_page(&self, page: u64);
+
+    /// Bytes of free RAM.
+    fn free_memory(&self) -> u64;
+
+    /// Copies out of RAM that was taken; what lies outside is left as it is.
     fn read_memory(&self, address: u64, to: &mut [u8]);
 
-    /// Overwrites RAM of the root partition that the agent has taken from its free memory.
+    /// Copies into RAM that was taken; what lies outside is dropped.
     fn write_memory(&self, address: u64, from: &[u8]);
 
-    /// Clears RAM of the root partition that the agent has taken from its free memory.
-    fn clear_memory(&self, address: u64, length: u64);
-
-    /// A boot module, which nobody writes.
-    fn module(&self, address: u64, length: u64) -> &[u8];
+    /// The bytes of a boot module, by file name.
+    fn module(&self, name: &str) -> Option<&[u8]>;
 
     /// Reads a device register or configuration space; 1, 2, 4 or 8 bytes, naturally aligned.
     fn read_register(&self, address: u64, size: u8) -> u64;

@@ -53,11 +53,8 @@ pub fn build(memory: u64, command_line: &str, modules: &[Module]) -> Result<Vec<
     if bytes.len() as u64 > BOOT_INFO_SIZE {
         return Err("the command line and the modules' names are too long".to_string());
     }
-    let flags = flag::MEMORY
-        | flag::COMMAND_LINE
-        | flag::MODULES
-        | flag::MEMORY_MAP
-        | flag::LOADER_NAME;
+    let flags =
+        flag::MEMORY | flag::COMMAND_LINE | flag::MODULES | flag::MEMORY_MAP | flag::LOADER_NAME;
     for (offset, value) in [
         (0, flags),
         (4, (KEPT.start / 1024) as u32),

@@ -139,7 +139,13 @@ fn program_header(file: &[u8], at: u64, class: Class) -> Option<Load> {
         Class::Bits32 => field::u32(file, at.checked_add(offset)?).map(u64::from),
         Class::Bits64 => field::u64(file, at.checked_add(offset)?),
     };
-    let [offset, virtual_address, physical_address, file_size, memory_size] = match class {
+    let [
+        offset,
+        virtual_address,
+        physical_address,
+        file_size,
+        memory_size,
+    ] = match class {
         Class::Bits32 => [4, 8, 12, 16, 20],
         Class::Bits64 => [8, 16, 24, 32, 40],
     };

@@ -3,10 +3,10 @@
 use abi::register as r;
 use alloc::vec::Vec;
 
+use super::Kind;
 use super::long_mode::{CODE, DATA};
 use super::multiboot1::LOADER_MAGIC;
 use super::placement::{BOOT_INFO, GDT, PAGE_TABLES, STACK_TOP};
-use super::Kind;
 use crate::calls::vp::{Register, word};
 
 const FLAT: u32 = 0xffff_ffff;
