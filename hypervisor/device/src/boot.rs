@@ -96,6 +96,8 @@ pub struct Devices<P: Platform> {
     pub(crate) interrupts: Interrupts,
     pub(crate) software: SoftwareTable,
     pub(crate) faults: fault::Reporter,
+    /// Room for what one slice of a partition's end takes out.
+    pub(crate) released: Vec<paging::Removed>,
 }
 
 impl<P: Platform> fmt::Debug for Devices<P> {
@@ -147,6 +149,7 @@ impl<P: Platform> Devices<P> {
             capacities,
             devices,
             software,
+            released: Vec::with_capacity(paging::ENTRIES),
         }
     }
 

@@ -57,6 +57,8 @@ pub(crate) struct Domain {
     pub(crate) devices: u32,
     /// Units that ever walked its table: all of them may cache something of it.
     pub(crate) seen: UnitSet,
+    /// While its partition ends: nothing is mapped below.
+    pub(crate) reached: u64,
     /// Of an identity domain: numbered domains and message interrupts of its partition.
     numbered: u16,
     pub(crate) interrupts: u16,
@@ -179,6 +181,7 @@ impl<P: Platform> Devices<P> {
             pages: 0,
             devices: 0,
             seen: UnitSet::default(),
+            reached: 0,
             numbered: 0,
             interrupts: 0,
         });

@@ -5,6 +5,7 @@ use address::{DeviceId, PartitionId, Vector};
 use crate::ownership::Device;
 use crate::{
     DeviceState, Devices, DomainId, DomainName, InterruptId, Platform, Reason, Source, Target,
+    VpRef,
 };
 
 /// What is counted of one device.
@@ -127,7 +128,7 @@ impl<P: Platform> Devices<P> {
         self.domain_from(slot).map(|(info, _)| info)
     }
 
-    /// The identity domain's pages of a partition, and how many numbered domains and interrupts it has.
+    /// 4 KiB pages that a partition's identity domain maps.
     #[must_use]
     pub fn pages_of(&self, partition: PartitionId) -> u64 {
         let identity = DomainName {
@@ -150,6 +151,13 @@ impl<P: Platform> Devices<P> {
             lp_vector: it.vector,
         };
         Some((info, slot + 1))
+    }
+
+    /// Device interrupts that are raised on a VP.
+    #[must_use]
+    pub fn interrupts_of(&self, vp: VpRef) -> usize {
+        let all = self.interrupts.slots.iter();
+        all.filter(|(_, it)| it.target.vp == vp).count()
     }
 
     /// Domains and device interrupts that are in use.

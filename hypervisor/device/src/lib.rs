@@ -12,6 +12,7 @@
 //! | `mapping` | what they map; the debt of a flush and its proof (invariants 1, 2, 7) |
 //! | `interrupt` | device interrupts, both halves always together (invariants 2, 4) |
 //! | `software` | the software half: one load |
+//! | `release` | the end of a partition, in slices |
 //! | `fault` | faults, their budget, and units that stop answering (invariant 9) |
 //! | `inventory` | listing, for the root |
 
@@ -28,6 +29,7 @@ mod interrupt;
 mod inventory;
 mod mapping;
 mod ownership;
+mod release;
 mod software;
 mod store;
 mod units;

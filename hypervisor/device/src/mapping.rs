@@ -2,7 +2,7 @@
 
 use address::{Iova, PageSize, PartitionId, Spa};
 use iommu::{DomainTable, owed_for_mapping};
-use paging::{Access, FlushRange, FrameSource, Rights, Unmapped};
+use paging::{Access, FlushRange, Flusher, FrameSource, Removed, Rights, Unmapped};
 
 use crate::domain::{Domain, Domains, Table};
 use crate::units::UnitSet;
@@ -26,44 +26,62 @@ pub struct Mapping {
 #[must_use = "devices may still reach the pages until they are flushed"]
 pub struct Owed {
     slot: u16,
-    unmapped: Unmapped,
+    debt: Debt,
+}
+
+#[derive(Debug)]
+enum Debt {
+    /// One range, with the tables that it emptied.
+    Range(Unmapped),
+    /// Pages all over the domain: so many looked at, so many removed.
+    Scattered { pages: u64, removed: u64 },
 }
 
 impl Owed {
     /// 4 KiB pages of the range that are done: none of them is mapped any more.
     #[must_use]
-    pub const fn pages(&self) -> u64 {
-        self.unmapped.pages()
+    pub fn pages(&self) -> u64 {
+        match &self.debt {
+            Debt::Range(unmapped) => unmapped.pages(),
+            Debt::Scattered { pages, .. } => *pages,
+        }
     }
 
     /// How many of those were mapped before.
     #[must_use]
-    pub const fn removed(&self) -> u64 {
-        self.unmapped.removed()
+    pub fn removed(&self) -> u64 {
+        match &self.debt {
+            Debt::Range(unmapped) => unmapped.removed(),
+            Debt::Scattered { removed, .. } => *removed,
+        }
     }
 }
 
 /// Proof that no device can reach the pages any more, and that no write to them is under way.
 #[derive(Debug)]
 #[must_use = "table frames are lost unless they are released"]
-pub struct Flushed(paging::Flushed);
+pub struct Flushed {
+    pages: u64,
+    removed: u64,
+    range: Option<paging::Flushed>,
+}
 
 impl Flushed {
     /// 4 KiB pages that are unmapped and forgotten.
     #[must_use]
     pub const fn pages(&self) -> u64 {
-        self.0.pages()
+        self.pages
     }
 
     /// How many of those were mapped before.
     #[must_use]
     pub const fn removed(&self) -> u64 {
-        self.0.removed()
+        self.removed
     }
 
     /// Gives table frames that became empty back to the owner's pool; returns how many.
     pub fn release(self, pool: &mut impl FrameSource) -> usize {
-        self.0.release(pool)
+        self.range.map_or(0, |range| range.release(pool))
     }
 }
 
@@ -191,12 +209,66 @@ impl<P: Platform> Devices<P> {
         pages: u64,
         pool: &mut impl FrameSource,
     ) -> Result<(Owed, Result<(), Error>), Error> {
+        self.unmap_with(domain, start, pages, pool, |_| ())
+    }
+
+    /// As [`Self::unmap`], and tells `removed` each mapping that was taken out, in order. Devices may still reach what it is
+    /// told until the token is flushed.
+    ///
+    /// # Errors
+    /// As [`Self::unmap_identity`].
+    #[inline]
+    pub fn unmap_with(
+        &mut self,
+        domain: DomainName,
+        start: Iova,
+        pages: u64,
+        pool: &mut impl FrameSource,
+        removed: impl FnMut(Removed),
+    ) -> Result<(Owed, Result<(), Error>), Error> {
         let (slot, it, tables) = self.live(domain)?;
-        let (unmapped, result) = it.0.unmap(tables, pool, start, pages);
+        let (unmapped, result) = it.0.unmap_with(tables, pool, start, pages, removed);
         *it.1 = it.1.saturating_sub(unmapped.removed());
         let at = page_after(start, unmapped.pages());
         let result = result.map_err(|error| Error::from_unmap(at, error));
-        Ok((Owed { slot, unmapped }, result))
+        let debt = Debt::Range(unmapped);
+        Ok((Owed { slot, debt }, result))
+    }
+
+    /// Takes pages with these numbers, wherever they are, out of a partition's identity domain; those that are not mapped
+    /// are skipped. One flush pays for all.
+    ///
+    /// # Errors
+    /// As [`Self::unmap_identity`].
+    pub fn unmap_identity_scattered(
+        &mut self,
+        partition: PartitionId,
+        pages: &[u64],
+        pool: &mut impl FrameSource,
+    ) -> Result<(Owed, Result<(), Error>), Error> {
+        let (slot, it, tables) = self.live(DomainName::identity(partition))?;
+        let (mut done, mut removed) = (0, 0);
+        let mut result = Ok(());
+        for &page in pages {
+            let Some(at) = Iova::from_page(page) else {
+                result = Err(Error::BadRange(Iova::new(u64::MAX)));
+                break;
+            };
+            // One page never empties a table's whole span in one call, so the token holds no frames.
+            let (unmapped, one) = it.0.unmap(tables, pool, at, 1);
+            removed += unmapped.removed();
+            if let Err(error) = one {
+                result = Err(Error::from_unmap(at, error));
+                break;
+            }
+            done += 1;
+        }
+        *it.1 = it.1.saturating_sub(removed);
+        let debt = Debt::Scattered {
+            pages: done,
+            removed,
+        };
+        Ok((Owed { slot, debt }, result))
     }
 
     /// Pays what an unmapping owes, on every unit that ever walked the domain, writes under way included. One flush,
@@ -205,16 +277,25 @@ impl<P: Platform> Devices<P> {
     /// # Errors
     /// [`UnitFailed`]: the pages, and the table frames that the token held, stay out of use for ever.
     pub fn flush(&mut self, owed: Owed) -> Result<Flushed, UnitFailed> {
-        let seen = self
-            .domains
-            .slots
-            .get(owed.slot)
-            .map_or_else(UnitSet::default, |it| it.seen);
+        let (pages, removed) = (owed.pages(), owed.removed());
+        let set = self.seen(owed.slot);
         let name = Domains::hardware_name(owed.slot);
-        let mut flusher = self.units.flusher(seen, name);
-        match owed.unmapped.flush(&mut flusher) {
-            Ok(proof) => Ok(Flushed(proof)),
-            Err((_, failed)) => {
+        let mut flusher = self.units.flusher(set, name);
+        let paid = match owed.debt {
+            Debt::Range(unmapped) => match unmapped.flush(&mut flusher) {
+                Ok(proof) => Ok(Some(proof)),
+                Err((_, failed)) => Err(failed),
+            },
+            Debt::Scattered { removed: 0, .. } => Ok(None),
+            Debt::Scattered { .. } => flusher.flush(FlushRange::All).map(|()| None),
+        };
+        match paid {
+            Ok(range) => Ok(Flushed {
+                pages,
+                removed,
+                range,
+            }),
+            Err(failed) => {
                 self.fail_unit(failed.unit);
                 Err(failed)
             }
@@ -248,9 +329,15 @@ impl<P: Platform> Devices<P> {
         }))
     }
 
+    /// Units that may cache something of a domain.
+    fn seen(&self, slot: u16) -> UnitSet {
+        let domain = self.domains.slots.get(slot);
+        domain.map_or_else(UnitSet::default, |it| it.seen)
+    }
+
     /// A live domain's table and page count, beside the memory that the table lies in.
     #[allow(clippy::type_complexity, reason = "three borrows of one object, once")]
-    fn live(
+    pub(crate) fn live(
         &mut self,
         name: DomainName,
     ) -> Result<(u16, (&mut DomainTable, &mut u64), &P::Tables), Error> {
@@ -281,11 +368,7 @@ impl<P: Platform> Devices<P> {
     }
 
     fn flush_slot(&mut self, slot: u16, range: FlushRange) -> Result<(), Error> {
-        let seen = self
-            .domains
-            .slots
-            .get(slot)
-            .map_or_else(UnitSet::default, |it| it.seen);
+        let seen = self.seen(slot);
         let flushed = self.units.flush(seen, Domains::hardware_name(slot), range);
         flushed.map_err(|failed| {
             self.fail_unit(failed.unit);

@@ -2,8 +2,8 @@
 
 use address::{Iova, Spa};
 use paging::{
-    Access, FlushRange, Flusher, FrameSource, MapError, NewError, PageTable, Progress, Removed,
-    Shape, TableMemory, Teardown, Translation, UnmapError, Unmapped,
+    Access, FlushRange, Flusher, FrameSource, MapError, NewError, Next, PageTable, Progress,
+    Removed, Shape, TableMemory, Teardown, Translation, UnmapError, Unmapped,
 };
 
 use crate::{Dialect, Geometry};
@@ -159,6 +159,14 @@ impl DomainTable {
     pub fn query<M: TableMemory>(&self, memory: &M, address: Iova) -> Option<Translation> {
         match &self.0 {
             Arm::SecondStage(table) => table.query(memory, address.as_u64()),
+        }
+    }
+
+    /// Searches for the first mapped address from `from` on; as [`PageTable::next_mapped`].
+    #[must_use]
+    pub fn next_mapped<M: TableMemory>(&self, memory: &M, from: Iova, steps: usize) -> Next {
+        match &self.0 {
+            Arm::SecondStage(table) => table.next_mapped(memory, from.as_u64(), steps),
         }
     }
 

@@ -45,7 +45,7 @@ pub use error::{MapError, NewError, UnmapError};
 pub use format::{Format, Shape};
 pub use memory::{ENTRIES, FrameSource, TableMemory};
 pub use npt::Npt;
-pub use query::Translation;
+pub use query::{Next, Translation};
 pub use table::PageTable;
 pub use teardown::{Progress, Teardown};
 pub use token::{FlushRange, Flushed, Flusher, RETIRED_PER_CALL, Unmapped};
