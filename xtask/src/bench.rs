@@ -7,7 +7,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use clap::Args;
 use qemu_suite::config::{Accelerator, Config, DeviceKind, Network};
 use qemu_suite::emulator::Console;
@@ -101,17 +101,19 @@ fn measure(kit: &Kit) -> Result<Figures> {
 
 fn boot(machine: &mut Machine) -> Result<()> {
     let mut ticker = Ticker::new("booting with every instruction counted");
-    let ready = (0..BOOT_TIME.as_secs()).any(|_| {
+    let second = Duration::from_secs(1);
+    for _ in 0..BOOT_TIME.as_secs() {
         ticker.tick("");
-        let second = Duration::from_secs(1);
-        machine
+        let ready = machine
             .client()
             .wait_event(0, second, |event| event.name == "ready")
-            .is_some()
-    });
+            .is_some();
+        if ready || machine.ended().is_some() || machine.panic_line().is_some() {
+            break;
+        }
+    }
     ticker.done();
-    ensure!(ready, "the root agent was not ready within {BOOT_TIME:?}");
-    Ok(())
+    machine.wait_ready(second)
 }
 
 /// The agent's own figures, then those that a child measures.

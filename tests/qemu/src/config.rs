@@ -11,7 +11,7 @@ pub struct Config {
     pub memory: u32,
     /// Which IOMMU the machine has.
     pub iommu: Iommu,
-    /// The devices, at the slots [`FIRST_SLOT`], `FIRST_SLOT + 1`, … of bus 0, in this order.
+    /// The devices, at most [`MOST_DEVICES`], in the order of their slots ([`Config::slot`]).
     pub devices: Vec<Device>,
     /// How the emulator executes instructions.
     pub accelerator: Accelerator,
@@ -26,8 +26,9 @@ pub struct Config {
     pub files: Vec<(String, String)>,
 }
 
-/// The slot of bus 0 at which the first device of a configuration sits.
-pub const FIRST_SLOT: u8 = 0x10;
+/// The virtual functions of an 82576 lie 16 and 17 slots behind it: with so many devices at every other slot from
+/// 4 on, they meet neither each other nor the chipset's own functions at slot 1Fh.
+pub const MOST_DEVICES: usize = 5;
 
 impl Default for Config {
     fn default() -> Self {
@@ -79,9 +80,14 @@ impl Config {
         self
     }
 
-    /// The device id (`0000:00:10.0`) of the device with this index.
+    /// The slot of bus 0 at which the device with this index sits.
+    pub fn slot(index: usize) -> u8 {
+        4 + 2 * index.min(MOST_DEVICES) as u8
+    }
+
+    /// The device id (`0000:00:04.0`) of the device with this index.
     pub fn device_id(index: usize) -> String {
-        format!("0000:00:{:02x}.0", usize::from(FIRST_SLOT) + index)
+        format!("0000:00:{:02x}.0", Self::slot(index))
     }
 }
 

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::config::{Accelerator, Config, Device, DeviceKind, FIRST_SLOT, Iommu, Network};
+use crate::config::{Accelerator, Config, Device, DeviceKind, Iommu, Network};
 
 /// An emulator with its firmware, as the set-up found or made them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -197,7 +197,7 @@ fn serial(words: &mut Words, files: &RunFiles, console: Console) {
 }
 
 fn add_device(words: &mut Words, index: usize, device: &Device, wire: Option<(u16, u16)>) {
-    let address = format!("addr={:x}.0", usize::from(FIRST_SLOT) + index);
+    let address = format!("addr={:x}.0", Config::slot(index));
     let mut model = match device.kind {
         DeviceKind::Igb => format!("igb,{address}"),
         DeviceKind::E1000e => format!("e1000e,{address}"),
@@ -205,7 +205,7 @@ fn add_device(words: &mut Words, index: usize, device: &Device, wire: Option<(u1
         DeviceKind::Nvme => {
             words.add(
                 "-drive",
-                format!("if=none,id=disk{index},format=raw,driver=null-co,size=16M"),
+                format!("if=none,id=disk{index},format=raw,file.driver=null-co,file.size=16M,file.read-zeroes=on"),
             );
             format!("nvme,{address},serial=portcullis{index},drive=disk{index}")
         }
@@ -304,7 +304,7 @@ mod tests {
             "{line}"
         );
         assert!(
-            line.contains("igb,addr=10.0,romfile=,mac=52:54:00:12:34:56,netdev=net0"),
+            line.contains("igb,addr=4.0,romfile=,mac=52:54:00:12:34:56,netdev=net0"),
             "{line}"
         );
         assert!(
@@ -312,10 +312,10 @@ mod tests {
             "{line}"
         );
         assert!(
-            line.contains("-device edu,addr=12.0,dma_mask=0xffffffffffffffff"),
+            line.contains("-device edu,addr=8.0,dma_mask=0xffffffffffffffff"),
             "{line}"
         );
-        assert_eq!(Config::device_id(2), "0000:00:12.0");
+        assert_eq!(Config::device_id(2), "0000:00:08.0");
     }
 
     #[test]

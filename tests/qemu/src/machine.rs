@@ -12,7 +12,7 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 
 use crate::artifacts::Artifacts;
 use crate::client::{Client, CommandError, Reply};
-use crate::config::{Config, Network};
+use crate::config::{Config, MOST_DEVICES, Network};
 use crate::emulator::{self, Console, Emulator, RunFiles};
 use crate::protocol::{Event, quote};
 use crate::qmp::Qmp;
@@ -67,6 +67,10 @@ pub struct Outcome {
 impl Machine {
     /// Starts the emulator; does not wait for the boot.
     pub fn start(kit: &Kit, config: &Config, console: Console) -> Result<Self> {
+        ensure!(
+            config.devices.len() <= MOST_DEVICES,
+            "a machine has at most {MOST_DEVICES} devices"
+        );
         let scratch = Scratch::new("vm")?;
         let files = RunFiles::below(scratch.path());
         let payloads: Vec<String> = kit.artifacts.payloads.keys().cloned().collect();
@@ -111,18 +115,39 @@ impl Machine {
     /// Starts a machine and waits until its root agent is ready.
     pub fn boot(kit: &Kit, config: &Config) -> Result<Self> {
         let mut machine = Self::start(kit, config, Console::Log)?;
-        if machine
-            .client
-            .wait_event(0, BOOT_TIME, |event| event.name == "ready")
-            .is_some()
-        {
-            return Ok(machine);
+        match machine.wait_ready(BOOT_TIME) {
+            Ok(()) => Ok(machine),
+            Err(error) => Err(error.context(machine.keep_log(&kit.logs, "boot"))),
         }
-        let ended = machine.ended().map_or("is still running".into(), |status| {
-            format!("ended with {status}")
-        });
-        let kept = machine.keep_log(&kit.logs, "boot");
-        bail!("the root agent was not ready within {BOOT_TIME:?}; the emulator {ended}; {kept}")
+    }
+
+    /// Waits until the root agent is ready; an end or a panic of the machine shortens the wait.
+    pub fn wait_ready(&mut self, within: Duration) -> Result<()> {
+        let deadline = Instant::now() + within;
+        while Instant::now() < deadline {
+            let second = Duration::from_secs(1);
+            if self
+                .client
+                .wait_event(0, second, |event| event.name == "ready")
+                .is_some()
+            {
+                return Ok(());
+            }
+            if let Some(line) = self.panic_line() {
+                bail!("the machine panicked: {line}");
+            }
+            if let Some(status) = self.ended() {
+                bail!("the emulator ended with {status} before the root agent was ready");
+            }
+        }
+        bail!("the root agent was not ready within {within:?}")
+    }
+
+    /// The line of the serial log with which the hypervisor or the root agent gave up, when one did.
+    pub fn panic_line(&self) -> Option<String> {
+        let log = self.serial_log();
+        let gave_up = |line: &&str| line.contains("PANIC") || line.contains("panicked at");
+        log.lines().find(gave_up).map(str::to_string)
     }
 
     /// The line protocol itself.
@@ -324,10 +349,15 @@ fn read_lossy(path: &Path) -> String {
 /// What the emulator itself complained about.
 fn said(folder: &Path) -> String {
     let text = read_lossy(&folder.join("emulator.log"));
-    if text.trim().is_empty() {
+    // What the translation lacks of the processor model is known and no clue.
+    let clues: Vec<&str> = text
+        .lines()
+        .filter(|line| !line.contains("TCG doesn't support requested"))
+        .collect();
+    if clues.is_empty() {
         return "the emulator said nothing".into();
     }
-    format!("the emulator said: {}", text.trim())
+    format!("the emulator said: {}", clues.join(" | "))
 }
 
 fn spawn(

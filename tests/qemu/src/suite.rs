@@ -127,11 +127,7 @@ fn attempt(scenario: &Scenario, pool: &Pool) -> Result<()> {
 
 /// A scenario never passes on a machine whose hypervisor or root agent gave up.
 fn sound(machine: &Machine) -> Result<()> {
-    let log = machine.serial_log();
-    if let Some(line) = log
-        .lines()
-        .find(|line| line.contains("PANIC") || line.contains("panicked at"))
-    {
+    if let Some(line) = machine.panic_line() {
         bail!("the machine panicked: {line}");
     }
     machine

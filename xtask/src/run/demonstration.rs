@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Read;
 
 use anyhow::{Context, Result};
-use qemu_suite::config::{Config, DeviceKind, FIRST_SLOT, Network};
+use qemu_suite::config::{Config, DeviceKind, Network};
 use qemu_suite::machine::Kit;
 use qemu_suite::protocol::Event;
 use qemu_suite::trace;
@@ -127,7 +127,7 @@ impl Watch<'_> {
                 }
             }
             if let Some(status) = self.session.machine.ended() {
-                if self.options.headless || self.session.panicked() {
+                if self.options.headless {
                     let sentence =
                         format!("the machine ended ({status}) before the page was fetched");
                     return Err(self.session.failed(code::HYPERVISOR, sentence));
@@ -194,7 +194,7 @@ impl Watch<'_> {
         if self.options.iommu == IommuChoice::None {
             return Ok(0);
         }
-        let counts = trace::carried(&self.session.machine.trace(), 0, FIRST_SLOT, 0);
+        let counts = trace::carried(&self.session.machine.trace(), 0, Config::slot(0), 0);
         say(format!(
             "of {}: {} DMA translations, {} remapped interrupts",
             Config::device_id(0),

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::Result;
-use qemu_suite::config::{Config, Network};
+use qemu_suite::config::{Config, MOST_DEVICES, Network};
 use qemu_suite::machine::Kit;
 use qemu_suite::protocol::Event;
 
@@ -56,8 +56,10 @@ pub fn plan(options: &Run, image: &Path) -> Result<Plan, Refused> {
             .collect(),
         attached: !options.headless,
     };
-    if guest.devices.len() > 8 {
-        return Err(Refused("at most 8 devices can be assigned".into()));
+    if guest.devices.len() > MOST_DEVICES {
+        return Err(Refused(format!(
+            "at most {MOST_DEVICES} devices can be assigned"
+        )));
     }
     Ok(Plan { guest, files })
 }
@@ -145,7 +147,7 @@ pub fn run(options: &Run, kit: &Kit, plan: &Plan) -> Result<u8> {
             }
         }
         if let Some(status) = session.machine.ended() {
-            if !options.headless && status.success() && !session.panicked() {
+            if !options.headless && status.success() {
                 return Ok(0);
             }
             let sentence = format!("the machine ended ({status}) before the guest did");

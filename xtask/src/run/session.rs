@@ -47,6 +47,9 @@ impl<'k> Session<'k> {
         if self.machine.client().closed() {
             std::thread::sleep(Duration::from_millis(50));
         }
+        if let Some(line) = self.machine.panic_line() {
+            return Err(self.failed(code::HYPERVISOR, format!("the machine panicked: {line}")));
+        }
         let events = self.machine.client().events_from(seen);
         self.seen += events.len();
         if events.is_empty()
@@ -68,12 +71,6 @@ impl<'k> Session<'k> {
             sentence: format!("{sentence}; {kept}"),
         }
         .into()
-    }
-
-    /// Whether the hypervisor or the root agent has given up.
-    pub fn panicked(&self) -> bool {
-        let log = self.machine.serial_log();
-        log.contains("PANIC") || log.contains("panicked at")
     }
 }
 
