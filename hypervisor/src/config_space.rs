@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use firmware::mcfg::Mcfg;
 use handoff::Extent;
 use spin::{Mutex, Once};
+use topology::{BusRange, ConfigSpace};
 use x86_64::instructions::port::Port;
 
 use crate::facts::Facts;
@@ -22,8 +23,9 @@ struct Window {
 }
 
 static WINDOWS: Once<Vec<Window>> = Once::new();
-/// The two ports are one register pair for all LPs.
-static PORTS: Mutex<(Port<u32>, Port<u32>)> = Mutex::new((Port::new(0xcf8), Port::new(0xcfc)));
+/// The select port; with the data port it is one register pair for all LPs.
+static PORTS: Mutex<Port<u32>> = Mutex::new(Port::new(0xcf8));
+const DATA_PORT: u16 = 0xcfc;
 
 /// Takes the windows that MCFG names, without those that cannot be.
 pub fn start(facts: &Facts, mcfg: Option<&[u8]>) {
@@ -71,6 +73,22 @@ pub fn windows() -> impl Iterator<Item = (u16, Spa, u64)> {
     })
 }
 
+/// The buses that may be walked.
+pub fn buses() -> Vec<BusRange> {
+    let windows = WINDOWS.get().into_iter().flatten();
+    let mut buses: Vec<BusRange> = windows
+        .map(|window| BusRange {
+            segment: window.segment,
+            first: window.first,
+            last: window.last,
+        })
+        .collect();
+    if !buses.iter().any(|range| range.segment == 0) {
+        buses.push(BusRange::LEGACY);
+    }
+    buses
+}
+
 fn find(device: DeviceId) -> Option<(Registers, u64)> {
     let holds = |window: &&Window| {
         window.segment == device.segment && (window.first..=window.last).contains(&device.bus())
@@ -80,41 +98,57 @@ fn find(device: DeviceId) -> Option<(Registers, u64)> {
     Some((window.registers, requester * CONFIG_BYTES))
 }
 
-/// The aligned 32-bit register at `offset`; all ones where nothing answers.
-pub fn read(device: DeviceId, offset: u16) -> u32 {
-    let offset = offset & 0xffc;
-    if let Some((registers, base)) = find(device) {
-        return registers.read_32(base + u64::from(offset));
-    }
-    if device.segment != 0 || offset > 0xff {
-        return u32::MAX;
-    }
-    let mut ports = PORTS.lock();
-    // SAFETY: selects and reads a configuration register; the lock keeps the pair together.
-    unsafe {
-        ports.0.write(port_address(device, offset));
-        ports.1.read()
-    }
+/// Configuration space of every function.
+#[derive(Clone, Copy, Debug)]
+pub struct Config;
+
+macro_rules! accesses {
+    ($read:ident, $write:ident, $number:ty, $bytes:literal, $read_register:ident, $write_register:ident) => {
+        fn $read(&mut self, device: DeviceId, offset: u16) -> $number {
+            let offset = offset & (0x1000 - $bytes);
+            if let Some((registers, base)) = find(device) {
+                return registers.$read_register(base + u64::from(offset));
+            }
+            let Some(address) = port_address(device, offset) else {
+                return <$number>::MAX;
+            };
+            let mut select = PORTS.lock();
+            let mut data = Port::<$number>::new(DATA_PORT + (offset & 3));
+            // SAFETY: selects and reads a configuration register; the lock keeps the pair together.
+            unsafe {
+                select.write(address);
+                data.read()
+            }
+        }
+
+        fn $write(&mut self, device: DeviceId, offset: u16, value: $number) {
+            let offset = offset & (0x1000 - $bytes);
+            if let Some((registers, base)) = find(device) {
+                registers.$write_register(base + u64::from(offset), value);
+                return;
+            }
+            let Some(address) = port_address(device, offset) else {
+                return;
+            };
+            let mut select = PORTS.lock();
+            let mut data = Port::<$number>::new(DATA_PORT + (offset & 3));
+            // SAFETY: what may be written to configuration space is the guard's to decide, before it comes here.
+            unsafe {
+                select.write(address);
+                data.write(value);
+            }
+        }
+    };
 }
 
-/// Writes the aligned 32-bit register at `offset`; nothing where nothing answers.
-pub fn write(device: DeviceId, offset: u16, value: u32) {
-    let offset = offset & 0xffc;
-    if let Some((registers, base)) = find(device) {
-        registers.write_32(base + u64::from(offset), value);
-        return;
-    }
-    if device.segment != 0 || offset > 0xff {
-        return;
-    }
-    let mut ports = PORTS.lock();
-    // SAFETY: what may be written to configuration space is the kernel's guard to decide.
-    unsafe {
-        ports.0.write(port_address(device, offset));
-        ports.1.write(value);
-    }
+impl ConfigSpace for Config {
+    accesses!(read8, write8, u8, 1, read_8, write_8);
+    accesses!(read16, write16, u16, 2, read_16, write_16);
+    accesses!(read32, write32, u32, 4, read_32, write_32);
 }
 
-fn port_address(device: DeviceId, offset: u16) -> u32 {
-    1 << 31 | u32::from(device.requester.0) << 8 | u32::from(offset)
+/// What selects a register by ports; `None` where they do not reach.
+fn port_address(device: DeviceId, offset: u16) -> Option<u32> {
+    let reached = device.segment == 0 && offset <= 0xff;
+    reached.then(|| 1 << 31 | u32::from(device.requester.0) << 8 | u32::from(offset & 0xfc))
 }

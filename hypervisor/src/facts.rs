@@ -53,6 +53,13 @@ impl Facts {
         self.sum(Kind::is_hypervisor)
     }
 
+    /// Address bits that RAM needs.
+    pub fn memory_bits(&self) -> u8 {
+        let ram = self.ranges.iter().filter(|range| range.kind().is_ram());
+        let end = ram.map(|range| range.end()).max().unwrap_or(1);
+        (64 - end.saturating_sub(1).leading_zeros()) as u8
+    }
+
     fn sum(&self, which: impl Fn(Kind) -> bool) -> u64 {
         let ranges = self.ranges.iter().filter(|range| which(range.kind()));
         ranges.map(|range| range.len).sum()

@@ -11,6 +11,7 @@ mod console;
 mod cpu;
 mod facts;
 mod heap;
+mod iommu;
 mod memory;
 mod mmio;
 mod panic;
@@ -36,6 +37,7 @@ fn boot(facts: &'static facts::Facts) -> ! {
     let tables = acpi_tables::find(facts);
     cpu::start_up::start_all(facts, &tables, boot_lp);
     memory::drop_identity_map(facts);
+    let (_topology, _devices) = iommu::start(facts, &tables, cpu::per_lp::count() as u16);
     announce(facts);
     cpu::halt()
 }

@@ -158,6 +158,11 @@ pub fn clean(start: Spa, len: u64) {
         unsafe { asm!("clflush [{line}]", line = in(reg) line, options(nostack, preserves_flags)) };
         at += LINE;
     }
+    fence();
+}
+
+/// Orders all earlier stores, cache line write-backs included, before what follows.
+pub fn fence() {
     // SAFETY: a fence.
     unsafe { asm!("mfence", options(nostack, preserves_flags)) };
 }

@@ -11,6 +11,27 @@ pub struct Registers {
     len: u64,
 }
 
+macro_rules! registers {
+    ($read:ident, $write:ident, $number:ty, $bytes:literal) => {
+        /// The register at `offset`, read with one access; all ones outside the block.
+        pub fn $read(&self, offset: u64) -> $number {
+            let Some(place) = self.place(offset, $bytes) else {
+                return <$number>::MAX;
+            };
+            // SAFETY: aligned, and inside a block of registers that the hypervisor keeps.
+            unsafe { place.cast::<$number>().read_volatile() }
+        }
+
+        /// Writes the register at `offset` with one access; nothing outside the block.
+        pub fn $write(&self, offset: u64, value: $number) {
+            if let Some(place) = self.place(offset, $bytes) {
+                // SAFETY: as for reading.
+                unsafe { place.cast::<$number>().write_volatile(value) };
+            }
+        }
+    };
+}
+
 impl Registers {
     /// The block of `len` bytes at `base`; `None` where the direct map does not cover it.
     pub fn new(base: Spa, len: u64) -> Option<Self> {
@@ -27,35 +48,8 @@ impl Registers {
         inside.then(|| virtual_of(self.base.as_u64() + offset))
     }
 
-    /// The 32-bit register at `offset`; all ones outside the block.
-    pub fn read_32(&self, offset: u64) -> u32 {
-        // SAFETY: aligned, inside a block of registers that the hypervisor keeps.
-        self.place(offset, 4).map_or(u32::MAX, |place| unsafe {
-            place.cast::<u32>().read_volatile()
-        })
-    }
-
-    /// The 64-bit register at `offset`; all ones outside the block.
-    pub fn read_64(&self, offset: u64) -> u64 {
-        // SAFETY: as for `read_32`.
-        self.place(offset, 8).map_or(u64::MAX, |place| unsafe {
-            place.cast::<u64>().read_volatile()
-        })
-    }
-
-    /// Writes the 32-bit register at `offset`; nothing outside the block.
-    pub fn write_32(&self, offset: u64, value: u32) {
-        if let Some(place) = self.place(offset, 4) {
-            // SAFETY: as for `read_32`.
-            unsafe { place.cast::<u32>().write_volatile(value) };
-        }
-    }
-
-    /// Writes the 64-bit register at `offset`; nothing outside the block.
-    pub fn write_64(&self, offset: u64, value: u64) {
-        if let Some(place) = self.place(offset, 8) {
-            // SAFETY: as for `read_32`.
-            unsafe { place.cast::<u64>().write_volatile(value) };
-        }
-    }
+    registers!(read_8, write_8, u8, 1);
+    registers!(read_16, write_16, u16, 2);
+    registers!(read_32, write_32, u32, 4);
+    registers!(read_64, write_64, u64, 8);
 }

@@ -1,0 +1,245 @@
+//! The machine's side of the IOMMU units: registers, table memory and clock for each, and who may be used at all.
+
+use address::Spa;
+use alloc::alloc::{Layout, alloc_zeroed};
+use alloc::vec::Vec;
+use device::{Boot, Capacities, Devices, Platform, UnitParts};
+use firmware::dmar::Dmar;
+use handoff::Extent;
+use iommu::{
+    Clock, Description, Dialect, FrameSource, InterruptTable, ProbeError, Registers, TableMemory,
+    Unit,
+};
+use topology::{Reason, Topology};
+
+use crate::config_space::{self, Config};
+use crate::cpu::clock;
+use crate::facts::Facts;
+use crate::memory::{self, physical_of};
+use crate::mmio;
+
+const FRAME: usize = 4096;
+/// Enough of a register block to ask how long it is.
+const FIRST_BYTES: u64 = 4096;
+/// 4,096 interrupt entries.
+const INTERRUPT_FRAMES: u16 = 16;
+
+/// The machine, as the device crate sees it.
+pub struct Machine;
+
+impl Platform for Machine {
+    type Hardware = UnitHardware;
+    type Tables = Tables;
+    type Config = Config;
+}
+
+/// Table memory: frames in the direct map.
+#[derive(Clone, Copy, Debug)]
+pub struct Tables;
+
+impl TableMemory for Tables {
+    #[inline]
+    fn read(&self, table: Spa, index: usize) -> u64 {
+        memory::read_word(entry(table, index))
+    }
+
+    #[inline]
+    fn write(&self, table: Spa, index: usize, value: u64) {
+        memory::write_word(entry(table, index), value);
+    }
+
+    fn zero(&self, table: Spa) {
+        memory::zero_frame(table);
+    }
+
+    fn clean(&self, table: Spa, first: usize, count: usize) {
+        memory::clean(entry(table, first), count.min(512) as u64 * 8);
+    }
+}
+
+#[inline]
+fn entry(table: Spa, index: usize) -> Spa {
+    Spa::new((table.as_u64() & !0xfff) | ((index as u64 & 511) << 3))
+}
+
+/// What one unit has of the machine.
+#[derive(Clone, Copy, Debug)]
+pub struct UnitHardware {
+    registers: mmio::Registers,
+}
+
+impl Registers for UnitHardware {
+    fn read32(&self, offset: usize) -> u32 {
+        self.registers.read_32(offset as u64)
+    }
+
+    fn read64(&self, offset: usize) -> u64 {
+        self.registers.read_64(offset as u64)
+    }
+
+    fn write32(&self, offset: usize, value: u32) {
+        memory::fence();
+        self.registers.write_32(offset as u64, value);
+    }
+
+    fn write64(&self, offset: usize, value: u64) {
+        memory::fence();
+        self.registers.write_64(offset as u64, value);
+    }
+}
+
+impl TableMemory for UnitHardware {
+    fn read(&self, table: Spa, index: usize) -> u64 {
+        Tables.read(table, index)
+    }
+
+    fn write(&self, table: Spa, index: usize, value: u64) {
+        Tables.write(table, index, value);
+    }
+
+    fn zero(&self, table: Spa) {
+        Tables.zero(table);
+    }
+
+    fn clean(&self, table: Spa, first: usize, count: usize) {
+        Tables.clean(table, first, count);
+    }
+}
+
+impl Clock for UnitHardware {
+    fn now(&self) -> u64 {
+        clock::now()
+    }
+
+    fn ticks_per_us(&self) -> u64 {
+        clock::ticks_of_us(1).max(1)
+    }
+}
+
+/// Frames of the boot heap, for tables that are made once.
+#[derive(Debug)]
+pub struct BootFrames;
+
+impl FrameSource for BootFrames {
+    fn take(&mut self) -> Option<Spa> {
+        boot_frames(1)
+    }
+
+    /// Boot tables live as long as the machine: nothing comes back but after a failed start of a unit, and then it is lost.
+    fn put(&mut self, _: Spa) {}
+}
+
+/// Zeroed frames of the boot heap, contiguous, aligned to their size; `count` is a power of two.
+pub fn boot_frames(count: u16) -> Option<Spa> {
+    let bytes = usize::from(count) * FRAME;
+    let layout = Layout::from_size_align(bytes, bytes).ok()?;
+    // SAFETY: the layout is not empty: a count of 0 has no alignment and was refused.
+    let start = unsafe { alloc_zeroed(layout) };
+    (!start.is_null()).then(|| physical_of(start))
+}
+
+/// Takes what cannot be trusted out of the topology: units whose registers are not registers, and reserved regions that
+/// firmware has not reserved.
+pub fn judge(facts: &Facts, topology: &mut Topology, dmar: Option<&Dmar<'_>>) {
+    for unit in &mut topology.units {
+        let block = Extent::new(unit.base.as_u64(), unit.register_bytes.max(FIRST_BYTES));
+        let in_ram = facts
+            .ranges
+            .iter()
+            .any(|range| range.kind().is_ram() && range.extent().overlaps(block));
+        if in_ram || !memory::is_covered(unit.base, block.len) {
+            log::error!(
+                "the IOMMU unit at {} is in RAM or nowhere; it is not used",
+                unit.base
+            );
+            unit.refused = true;
+        }
+    }
+    if dmar.is_some_and(|table| !table.interrupt_remapping() || table.x2apic_opt_out()) {
+        log::warn!("firmware says that interrupts cannot be remapped: no device will be assigned");
+        topology.refuse(None, Reason::NoInterruptRemapping);
+    }
+}
+
+/// Probes the units; those that do not answer are `None`, and said.
+pub fn probe(facts: &Facts, topology: &Topology) -> Vec<Option<UnitParts<UnitHardware>>> {
+    let host_bits = facts.handoff.physical_bits.min(64) as u8;
+    let units = topology.units.iter().map(|facts| {
+        let result = (!facts.refused).then(|| probe_one(facts.base, host_bits))?;
+        match result {
+            Ok(unit) => parts(unit),
+            Err(error) => {
+                log::error!("the IOMMU unit at {} is not used: {error}", facts.base);
+                None
+            }
+        }
+    });
+    units.collect()
+}
+
+fn probe_one(base: Spa, host_bits: u8) -> Result<Unit<UnitHardware>, ProbeError> {
+    let dialect = Dialect::RootTable;
+    let first = mmio::Registers::new(base, FIRST_BYTES).ok_or(ProbeError::Absent)?;
+    let bytes = iommu::register_bytes(dialect, &UnitHardware { registers: first })?;
+    let registers = mmio::Registers::new(base, bytes as u64).ok_or(ProbeError::Absent)?;
+    Unit::probe(
+        Description { dialect, host_bits },
+        UnitHardware { registers },
+    )
+}
+
+fn parts(unit: Unit<UnitHardware>) -> Option<UnitParts<UnitHardware>> {
+    let Some(base) = boot_frames(INTERRUPT_FRAMES) else {
+        log::error!("no memory for an IOMMU unit's interrupt entries; it is not used");
+        return None;
+    };
+    Some(UnitParts {
+        unit,
+        interrupts: InterruptTable {
+            base,
+            frames: INTERRUPT_FRAMES,
+        },
+    })
+}
+
+/// Walks the machine's devices and takes over every unit, with everything blocked.
+pub fn start(
+    facts: &Facts,
+    tables: &crate::acpi_tables::Tables,
+    lps: u16,
+) -> (Topology, Devices<Machine>) {
+    config_space::start(facts, tables.find(b"MCFG"));
+    let dmar = dmar(tables);
+    let mut topology = topology::discover(&mut Config, config_space::buses(), dmar.as_ref());
+    for problem in &topology.problems {
+        log::warn!("{problem}");
+    }
+    judge(facts, &mut topology, dmar.as_ref());
+    let boot = Boot {
+        topology: &topology,
+        units: probe(facts, &topology),
+        tables: Tables,
+        config: Config,
+        lps,
+        memory_bits: facts.memory_bits(),
+        capacities: Capacities::default(),
+    };
+    let devices = Devices::new(boot, &mut BootFrames);
+    log::info!(
+        "{} IOMMU units, {} PCI functions",
+        topology.units.len(),
+        topology.functions.len()
+    );
+    (topology, devices)
+}
+
+/// The DMAR, or nothing, which is said where it is there and broken.
+fn dmar(tables: &crate::acpi_tables::Tables) -> Option<Dmar<'static>> {
+    let Some(bytes) = tables.find(b"DMAR") else {
+        log::warn!("firmware describes no IOMMU: no device will be assigned");
+        return None;
+    };
+    Dmar::parse(bytes)
+        .inspect_err(|error| log::error!("{error}: no device will be assigned"))
+        .ok()
+}
