@@ -10,6 +10,7 @@ extern crate alloc;
 
 pub mod apic;
 pub mod boot;
+pub mod clock;
 pub mod cmdline;
 pub mod console;
 pub mod cpu;
