@@ -20,3 +20,4 @@ mod window;
 
 pub use features::Features;
 pub use vmcb::{Setup, Vmcb};
+pub use window::Step;

@@ -3,12 +3,21 @@
 use super::control::SHADOW;
 use super::event::EventInfo;
 use super::intercepts::bit;
-use super::{Vmcb, exit_code};
-use crate::Event;
+use super::{Vmcb, decode, exit_code};
+use crate::{Event, Exit};
 
 /// Writes of CR8, in the control area's first word.
 const CR8_WRITES: u32 = 1 << (16 + 8);
 const RFLAGS_IF: u64 = 1 << 9;
+const RFLAGS_TF: u64 = 1 << 8;
+
+/// A single step over a write of CR8: what it hides.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Step {
+    dr6: u64,
+    /// The guest steps as well.
+    trap: bool,
+}
 
 impl Vmcb {
     /// Whether the next entry can deliver an interrupt.
@@ -21,6 +30,8 @@ impl Vmcb {
     }
 
     /// Asks for an exit as soon as IF is set and no shadow holds, whatever the task priority; or takes that back.
+    ///
+    /// Writes of CR8 leave the guest meanwhile: they may change which interrupt is wanted.
     #[inline]
     pub fn request_window(&mut self, wanted: bool) {
         let c = &mut self.control;
@@ -28,40 +39,65 @@ impl Vmcb {
             let v = c.virtual_interrupt;
             c.virtual_interrupt = v.with_pending(true).with_ignore_task_priority(true);
             c.intercept_3 |= bit(exit_code::VINTR);
-        } else if c.intercept_3 & bit(exit_code::VINTR) != 0 || c.intercept_cr != 0 {
+            c.intercept_cr = CR8_WRITES;
+        } else if c.intercept_cr != 0 {
             c.virtual_interrupt = c.virtual_interrupt.with_pending(false);
             c.intercept_3 &= !bit(exit_code::VINTR);
             c.intercept_cr = 0;
         }
     }
 
-    /// The same for an interrupt of this class. Where the task priority stands in the way, the write of CR8 that ends that
-    /// is waited for: the processor's own comparison of the two differs between implementations when they are equal.
+    /// The same for an interrupt of this class. Where the task priority stands in the way, only the write of CR8 that may
+    /// end that is waited for: implementations differ in comparing the two when they are equal.
     pub fn request_window_for(&mut self, class: u8) {
         if class > self.control.virtual_interrupt.task_priority() {
             self.request_window(true);
         } else {
+            self.request_window(false);
             self.control.intercept_cr = CR8_WRITES;
         }
     }
 
-    /// After an exit: an event whose delivery was interrupted is given again, and a window that has come is closed.
+    /// Why the guest was left, once what concerns this dialect alone is done: an event whose delivery was interrupted is
+    /// given again, and a window that has come is closed. `step` is kept from exit to exit.
     #[inline]
-    pub fn settle(&mut self) {
+    pub fn settle(&mut self, step: &mut Option<Step>) -> Exit {
         let c = &mut self.control;
         c.event_injection = c.exit_interrupt_info.again();
-        match c.exit_code {
-            exit_code::VINTR => self.request_window(false),
-            exit_code::CR8_WRITE => self.window_after_write(),
+        let exit = decode::exit(self);
+        match exit {
+            Exit::InterruptWindow => self.request_window(false),
+            Exit::Host if self.control.exit_code == exit_code::CR8_WRITE => {
+                self.step_over_write(step)
+            }
+            Exit::Exception { vector: 1, .. } => return self.stepped(step.take()),
             _ => {}
         }
+        exit
     }
 
-    /// The guest left before it wrote CR8. It does so now, alone in an interrupt shadow; then the window opens.
-    fn window_after_write(&mut self) {
-        self.control.intercept_cr = 0;
+    /// The guest left before it wrote CR8: it does so now, alone in an interrupt shadow, and comes back by a single step.
+    fn step_over_write(&mut self, step: &mut Option<Step>) {
+        self.request_window(false);
         self.control.interrupt_shadow |= SHADOW;
-        self.request_window(true);
+        let (dr6, trap) = (self.save.dr6, self.save.rflags & RFLAGS_TF != 0);
+        *step = Some(Step { dr6, trap });
+        self.save.rflags |= RFLAGS_TF;
+    }
+
+    /// A debug exception: the end of our step, unless the guest stepped as well.
+    fn stepped(&mut self, step: Option<Step>) -> Exit {
+        match step {
+            Some(Step { dr6, trap: false }) => {
+                self.save.rflags &= !RFLAGS_TF;
+                self.save.dr6 = dr6;
+                Exit::InterruptWindow
+            }
+            _ => Exit::Exception {
+                vector: 1,
+                error_code: None,
+            },
+        }
     }
 
     /// Delivers an event at the next entry.
@@ -97,14 +133,18 @@ mod tests {
         );
         assert_eq!(block.control.intercept_3, before | 1 << 4);
         block.control.exit_code = 0x64;
-        block.settle();
+        assert_eq!(block.settle(&mut None), Exit::InterruptWindow);
         assert!(!block.control.virtual_interrupt.pending());
-        assert_eq!(block.control.intercept_3, before);
+        assert_eq!(
+            (block.control.intercept_3, block.control.intercept_cr),
+            (before, 0)
+        );
     }
 
     #[test]
     fn behind_the_task_priority_the_write_of_cr8_is_waited_for() {
-        let mut block = block(Features::default());
+        let (mut block, mut step) = (block(Features::default()), None);
+        let dr6 = block.save.dr6;
         block.set_task_priority(5);
         block.request_window_for(5);
         assert_eq!(
@@ -115,15 +155,37 @@ mod tests {
             (1 << 24, false)
         );
         block.control.exit_code = 0x18;
-        block.settle();
+        assert_eq!(block.settle(&mut step), Exit::Host);
         assert_eq!(
             (block.control.intercept_cr, block.control.interrupt_shadow),
             (0, 1)
         );
+        assert_eq!(block.save.rflags, 0x102);
+        // The step.
+        (block.control.exit_code, block.control.interrupt_shadow) = (0x41, 0);
+        block.save.dr6 |= 1 << 14;
+        block.set_task_priority(3);
+        assert_eq!(block.settle(&mut step), Exit::InterruptWindow);
+        assert_eq!((block.save.rflags, block.save.dr6, step), (2, dr6, None));
+        block.request_window_for(5);
         assert!(block.control.virtual_interrupt.pending());
-        block.request_window(false);
-        block.request_window_for(6);
-        assert!(block.control.virtual_interrupt.pending());
+    }
+
+    #[test]
+    fn cpu_09_a_guest_that_steps_itself_gets_its_debug_exception() {
+        let (mut block, mut step) = (block(Features::default()), None);
+        let debug = Exit::Exception {
+            vector: 1,
+            error_code: None,
+        };
+        block.control.exit_code = 0x41;
+        assert_eq!(block.settle(&mut step), debug);
+        block.save.rflags |= 1 << 8;
+        block.control.exit_code = 0x18;
+        block.settle(&mut step);
+        block.control.exit_code = 0x41;
+        assert_eq!(block.settle(&mut step), debug);
+        assert_eq!((block.save.rflags, step), (0x102, None));
     }
 
     #[test]
@@ -145,10 +207,10 @@ mod tests {
         block.inject(Event::Interrupt(0x40));
         block.control.exit_code = 0x400;
         block.control.exit_interrupt_info = EventInfo::deliver(Event::Interrupt(0x40));
-        block.settle();
+        block.settle(&mut None);
         assert!(block.control.event_injection.valid());
         block.control.exit_interrupt_info = EventInfo::new();
-        block.settle();
+        block.settle(&mut None);
         assert!(!block.control.event_injection.valid());
     }
 }

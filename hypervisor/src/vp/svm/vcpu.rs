@@ -6,7 +6,7 @@ use abi::register as name;
 use address::Spa;
 use guest::msr::index;
 use guest::svm::control::tlb;
-use guest::svm::{Features, Setup, Vmcb, decode, exit_code};
+use guest::svm::{Features, Setup, Step, Vmcb, decode, exit_code};
 use guest::{Event, Exit, Gpr, Reset, Vcpu};
 
 use super::entry::{self, Registers};
@@ -36,6 +36,8 @@ pub struct Svm {
     features: Features,
     extended: Extended,
     nmi: Nmi,
+    /// A write of CR8 is being stepped over.
+    step: Option<Step>,
     /// Another VP ran here since: it may have used the same tag.
     flush: bool,
 }
@@ -71,11 +73,11 @@ impl Svm {
 
     #[inline]
     fn after_exit(&mut self) -> Exit {
-        let block = self.block_mut();
-        block.settle();
-        let (code, exit) = (block.control.exit_code, decode::exit(block));
+        // SAFETY: as in `block_mut`, which cannot be used beside `step`.
+        let block = unsafe { self.block.as_mut() };
+        let exit = block.settle(&mut self.step);
         if exit == Exit::Host {
-            self.host_exit(code);
+            self.host_exit(self.block().control.exit_code);
         } else if self.nmi == Nmi::Due {
             self.nmi = Nmi::Open;
             self.inject(Event::Nmi);
@@ -131,6 +133,7 @@ impl Vcpu for Svm {
             features,
             extended: Extended::new(area),
             nmi: Nmi::Open,
+            step: None,
             flush: true,
         };
         let setup = Setup {
@@ -252,6 +255,7 @@ impl Vcpu for Svm {
     fn reset(&mut self, to: Reset) {
         self.block_mut().reset(to);
         self.nmi = Nmi::Open;
+        self.step = None;
         self.registers = [0; 16];
         // RDX after INIT: the processor's signature.
         self.set_gpr(Gpr::Rdx, u64::from(host::cpuid(1, 0)[0]));
