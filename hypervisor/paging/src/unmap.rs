@@ -154,8 +154,8 @@ impl<F: Format> PageTable<F> {
         gone
     }
 
-    /// Takes out the tables, from `level` up, whose whole span this call has just passed, as far as they are empty and the
-    /// token has room for their frames.
+    /// Takes out the tables, from `level` up, whose whole span this call has just passed, as far as the token has room for their
+    /// frames. Such a table is empty: its pages went, and its tables were retired, or else the token was full and still is.
     #[inline]
     fn retire<M: TableMemory>(&mut self, memory: &M, path: &Path, level: u8, token: &mut Unmapped) {
         let end = token.first + token.pages;
@@ -165,9 +165,6 @@ impl<F: Format> PageTable<F> {
                 return;
             }
             let table = path[usize::from(own) - 1];
-            if own > 1 && (0..ENTRIES).any(|at| memory.read(table, at) != 0) {
-                return;
-            }
             let inside = (end - 1) << PAGE_SHIFT;
             let parent = path[usize::from(own)];
             self.publish(memory, parent, index(inside, own + 1), 0);

@@ -150,3 +150,23 @@ fn a_failed_flush_keeps_the_table_whole() {
     assert!(pool.out.is_empty());
     assert_eq!(teardown.step(&memory, &mut pool, 1), Progress::Done);
 }
+
+#[test]
+fn tables_of_tables_are_retired_when_all_below_them_are() {
+    for (tables, released) in [
+        (RETIRED_PER_CALL - 1, RETIRED_PER_CALL),
+        (20, RETIRED_PER_CALL),
+    ] {
+        let memory = Memory::default();
+        let (mut table, mut pool) = table(&memory);
+        let pages = 512 * tables as u64;
+        let done = table.map_range(&memory, &mut pool, 0, Spa::new(0x1000), pages, ALL);
+        assert_eq!(done, (pages, Ok(())));
+        let (token, _) = table.unmap(&memory, &mut pool, 0, 1 << 18);
+        let proof = token.flush(&mut Flushes::default()).unwrap();
+        assert_eq!(proof.release(&mut pool), released);
+        let (left, frames) = scan(&memory, &table);
+        assert_eq!((left.total(), frames), (0, table.table_frames()));
+        assert_eq!(frames, pool.out.len() as u64);
+    }
+}
