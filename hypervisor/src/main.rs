@@ -15,6 +15,7 @@ mod iommu;
 mod memory;
 mod mmio;
 mod panic;
+mod vp;
 
 use handoff::Handoff;
 
@@ -31,8 +32,9 @@ fn boot(facts: &'static facts::Facts) -> ! {
     log::info!("Portcullis {}", env!("CARGO_PKG_VERSION"));
     heap::start(facts);
     memory::start(facts);
+    cpu::features::require(cpu::features::check());
     let boot_lp = cpu::start_boot_processor();
-    cpu::features::check();
+    cpu::features::require(vp::check());
     cpu::clock::start(facts);
     let tables = acpi_tables::find(facts);
     cpu::start_up::start_all(facts, &tables, boot_lp);

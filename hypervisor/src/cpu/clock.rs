@@ -83,7 +83,7 @@ pub fn set_deadline(deadline: Option<u64>) {
         return;
     };
     let left = deadline.saturating_sub(now());
-    let ticks = u128::from(left) * u128::from(rates().apic_per_tsc) >> 32;
+    let ticks = (u128::from(left) * u128::from(rates().apic_per_tsc)) >> 32;
     // At least one tick: zero would stop the timer instead.
     apic::set_timer(u32::try_from(ticks + 1).unwrap_or(u32::MAX));
 }

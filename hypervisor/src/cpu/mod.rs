@@ -37,6 +37,7 @@ pub fn start_this_processor(lp: &'static Lp) {
     idt::load();
     per_lp::set_current(lp);
     apic::start();
+    lp.check_in();
 }
 
 /// Opens interrupts for a moment, so that what is pending is taken; returns with them closed.
@@ -44,5 +45,12 @@ pub fn interrupt_window() {
     // STI takes effect after the next instruction.
     interrupts::enable();
     x86_64::instructions::nop();
+    interrupts::disable();
+}
+
+/// Sleeps until an interrupt has been taken; returns with interrupts closed. One that came before is not slept over,
+/// because STI takes effect after HLT has begun.
+pub fn wait_for_interrupt() {
+    interrupts::enable_and_hlt();
     interrupts::disable();
 }

@@ -67,7 +67,6 @@ pub fn set_none() {
 /// Makes this the data of the LP that runs here.
 pub fn set_current(lp: &'static Lp) {
     GsBase::write(VirtAddr::from_ptr(lp));
-    lp.checked_in.store(true, Ordering::Release);
 }
 
 /// Counts an LP that runs.
@@ -97,6 +96,11 @@ pub fn current() -> Option<&'static Lp> {
 }
 
 impl Lp {
+    /// Says that this LP has its tables and its local APIC.
+    pub fn check_in(&self) {
+        self.checked_in.store(true, Ordering::Release);
+    }
+
     /// Notes that a vector has arrived.
     pub fn note(&self, vector: Vector) {
         let word = usize::from(vector.0 >> 6);
