@@ -1,0 +1,75 @@
+//! Remapping hardware from the hardware's side, for host tests: registers, caches, walks, queues and faults as the
+//! specification describes them. It shares no line with the encoders that it judges; `address` is all that it uses.
+//!
+//! Everything that real hardware may cache is cached here, for as long as nobody invalidates it: a forgotten flush shows.
+
+#![forbid(unsafe_code)]
+
+mod bus;
+mod clock;
+mod memory;
+pub mod vtd;
+
+pub use bus::{Bus, Config};
+pub use clock::Ticks;
+pub use memory::Memory;
+
+use address::Spa;
+
+/// Why hardware refused a request: the specification's reason code, or what stood before the unit.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Refused {
+    /// The function, or a bridge above it, may not master the bus.
+    BusMaster,
+    /// The unit refused it, with this fault reason.
+    Fault(u8),
+    /// The unit does not answer.
+    Dead,
+}
+
+/// A DMA that was translated and has not landed yet.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Flight {
+    pub(crate) id: u64,
+}
+
+/// How a unit behaves from now on.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Behaviour {
+    /// As it should.
+    #[default]
+    Good,
+    /// The next descriptor is reported as invalid, and the queue stops.
+    QueueError,
+    /// A device-TLB invalidation times out: the queue stops with its head before the wait.
+    TimeoutError,
+    /// Descriptors are taken and never done.
+    Silent,
+    /// Every register reads as all ones, and nothing is done.
+    Dead,
+}
+
+/// An interrupt as it leaves the unit: local APIC id and vector, fixed delivery.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Delivered {
+    /// Destination.
+    pub apic: u32,
+    /// Vector.
+    pub vector: u8,
+    /// Level-triggered.
+    pub level: bool,
+}
+
+/// One dialect's unit, seen from the bus.
+pub trait Unit {
+    /// Translates one access of a requester and lets it land; the address that it reaches.
+    ///
+    /// # Errors
+    /// Where the unit refuses.
+    fn dma(&self, requester: u16, iova: u64, write: bool) -> Result<Spa, Refused>;
+    /// Raises an interrupt: a write of `data` to `address` in the interrupt window.
+    ///
+    /// # Errors
+    /// Where the unit refuses.
+    fn interrupt(&self, requester: u16, address: u64, data: u32) -> Result<Delivered, Refused>;
+}

@@ -1,0 +1,97 @@
+//! Physical memory with two views: what processors stored, and what a walker that does not snoop sees.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{HashMap, HashSet};
+
+use address::Spa;
+
+/// 64-bit words by address. What was never written is zero.
+#[derive(Debug, Default)]
+pub struct Memory {
+    processor: RefCell<HashMap<u64, u64>>,
+    walker: RefCell<HashMap<u64, u64>>,
+    /// Written back, waiting in the chipset's write buffer.
+    buffered: RefCell<HashSet<u64>>,
+    /// Walkers see only what was cleaned.
+    incoherent: Cell<bool>,
+    /// Walkers see only what the write buffers were flushed of.
+    buffering: Cell<bool>,
+}
+
+impl Memory {
+    /// From now on walkers see only what was cleaned.
+    pub fn set_incoherent(&self) {
+        self.incoherent.set(true);
+    }
+
+    /// From now on walkers see only what was in memory at the last write-buffer flush.
+    pub fn set_buffering(&self) {
+        self.buffering.set(true);
+    }
+
+    /// The word that a processor reads.
+    pub fn read(&self, at: u64) -> u64 {
+        self.processor
+            .borrow()
+            .get(&(at & !7))
+            .copied()
+            .unwrap_or(0)
+    }
+
+    /// A processor's store.
+    pub fn write(&self, at: u64, value: u64) {
+        self.processor.borrow_mut().insert(at & !7, value);
+        if !self.incoherent.get() {
+            self.arrive(at & !7);
+        }
+    }
+
+    /// Cache lines of a range go to memory.
+    pub fn clean(&self, at: u64, bytes: u64) {
+        let first = at & !63;
+        for word in (first..at + bytes).step_by(8) {
+            self.arrive(word);
+        }
+        let end = (at + bytes).next_multiple_of(64);
+        for word in ((at + bytes) & !7..end).step_by(8) {
+            self.arrive(word);
+        }
+    }
+
+    fn arrive(&self, word: u64) {
+        if self.buffering.get() {
+            self.buffered.borrow_mut().insert(word);
+        } else {
+            let value = self.read(word);
+            self.walker.borrow_mut().insert(word, value);
+        }
+    }
+
+    /// The write buffers are flushed.
+    pub(crate) fn flush_buffers(&self) {
+        for word in self.buffered.borrow_mut().drain() {
+            let value = self.read(word);
+            self.walker.borrow_mut().insert(word, value);
+        }
+    }
+
+    /// The word that a walker sees.
+    pub(crate) fn walk(&self, at: u64) -> u64 {
+        self.walker.borrow().get(&(at & !7)).copied().unwrap_or(0)
+    }
+
+    /// A device's, or a unit's, store of 32 bits.
+    pub(crate) fn device_write32(&self, at: u64, value: u32) {
+        let shift = (at & 4) * 8;
+        let word = self.read(at) & !(0xffff_ffff << shift) | u64::from(value) << shift;
+        self.processor.borrow_mut().insert(at & !7, word);
+        self.walker.borrow_mut().insert(at & !7, word);
+    }
+
+    /// A frame's words become zero.
+    pub fn zero(&self, frame: Spa) {
+        for word in 0..512 {
+            self.write(frame.as_u64() + word * 8, 0);
+        }
+    }
+}
