@@ -32,7 +32,7 @@ fn load_and_enter() -> Result<Infallible, Stop> {
     let hypervisor = images::hypervisor(&volume)?;
     let agent = images::root_agent(&volume)?;
     let map = memory::map(&features)?;
-    let kept = memory::Kept::allocate(&map, &features, &hypervisor, &agent)?;
+    let kept = memory::Kept::allocate(&map, &features, &hypervisor)?;
     let record = enter::Record::prepare(&volume, &kept, &map)?;
     console::say(format_args!("leaving boot services"));
     let map = memory::leave_boot_services(&features);

@@ -52,6 +52,8 @@ impl Access {
     pub const DEVICE: Self = Self(PRESENT | WRITABLE | NO_EXECUTE | WRITE_THROUGH | CACHE_DISABLE);
     /// A partition's own flat memory: everything allowed, the partition makes its own rules.
     pub const ALL: Self = Self(PRESENT | WRITABLE);
+    /// Device registers in a partition's flat map. It may run without no-execute protection, where that bit is reserved.
+    pub const ALL_DEVICE: Self = Self(PRESENT | WRITABLE | WRITE_THROUGH | CACHE_DISABLE);
 }
 
 /// A run of addresses to map, physical address and attributes.

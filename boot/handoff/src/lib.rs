@@ -26,7 +26,7 @@ pub const DIRECT_MAP_END: u64 = 1 << 46;
 pub const MAGIC: u64 = u64::from_le_bytes(*b"PORTCULL");
 
 /// Changes with every change of the structures in this crate.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// Bytes of boot heap for what does not grow with memory.
 pub const BOOT_HEAP_FIXED: u64 = 8 << 20;
@@ -71,6 +71,8 @@ pub struct RootAgent {
     pub page_table: u64,
     /// The identity page tables.
     pub tables: Extent,
+    /// A zeroed page in which the hypervisor tells the agent what there is.
+    pub info: u64,
 }
 
 /// The screen as firmware set it up. `base` = 0: none.
@@ -141,7 +143,7 @@ pub struct Handoff {
     pub start_script: u32,
 }
 
-const _: () = assert!(size_of::<Handoff>() == 272);
+const _: () = assert!(size_of::<Handoff>() == 280);
 
 /// What is wrong with a [`Handoff`].
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -133,6 +133,7 @@ impl Record {
             (Extent::new(kept.trampoline, PAGE), Kind::Handoff),
             (facts.agent.image.whole, Kind::Root),
             (kept.agent_tables, Kind::Root),
+            (Extent::new(kept.agent_info, PAGE), Kind::Root),
         ]);
         placed.extend(modules.iter().map(|module| (module.content, Kind::Root)));
         placed
@@ -153,6 +154,7 @@ impl Record {
                 entry: facts.agent.entry,
                 page_table: facts.kept.agent_page_table,
                 tables: facts.kept.agent_tables,
+                info: facts.kept.agent_info,
             },
             rsdp: facts.acpi.rsdp,
             tsc_hz: facts.clocks.tsc_hz,

@@ -85,17 +85,13 @@ pub struct Kept {
     pub agent_tables: Extent,
     /// Top table of the root agent's.
     pub agent_page_table: u64,
+    /// The page in which the hypervisor informs the root agent.
+    pub agent_info: u64,
 }
 
 impl Kept {
     /// Allocates, and builds both sets of page tables.
-    pub fn allocate(
-        map: &[Range],
-        features: &Features,
-        hypervisor: &Placed,
-        agent: &Placed,
-    ) -> Result<Self, Stop> {
-        let _ = agent;
+    pub fn allocate(map: &[Range], features: &Features, hypervisor: &Placed) -> Result<Self, Stop> {
         let bytes = boot_heap_bytes(ram_bytes(map));
         let heap = allocate(
             "the hypervisor's heap",
@@ -106,6 +102,12 @@ impl Kept {
         let heap = Extent::new(heap, bytes);
         // Executed by the loader before its own page tables are gone, so firmware must not forbid it.
         let trampoline = allocate("the start-up page", BELOW_640K, MemoryType::LOADER_CODE, 1)?;
+        let agent_info = allocate(
+            "the root agent's facts",
+            AllocateType::AnyPages,
+            MemoryType::LOADER_DATA,
+            1,
+        )?;
         let ram = ram(map);
         let special = special(hypervisor, heap);
         let plan = Plan {
@@ -129,6 +131,7 @@ impl Kept {
         )?;
         let plan = Plan {
             ram_access: Access::ALL,
+            other_access: Access::ALL_DEVICE,
             special: &[],
             ..plan
         };
@@ -141,6 +144,7 @@ impl Kept {
             trampoline,
             agent_tables,
             agent_page_table,
+            agent_info,
         })
     }
 }
