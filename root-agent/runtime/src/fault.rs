@@ -75,6 +75,13 @@ fn try_write(msr: u32, value: u64) -> Result<(), u8> {
     outcome()
 }
 
+/// Ends this VP by a triple fault: no gate is left for any exception.
+pub fn triple() -> ! {
+    let none = descriptor::TablePointer { limit: 0, base: 0 };
+    // SAFETY: nothing of this program runs on this VP any more.
+    unsafe { asm!("cli", "lidt [{}]", "ud2", in(reg) &raw const none, options(noreturn)) };
+}
+
 macro_rules! instructions {
     ($($(#[$doc:meta])* $name:ident $text:literal = $($line:literal),+;)*) => {
         /// Instructions that a guest must not get through with.

@@ -19,6 +19,7 @@ pub mod entry;
 pub mod exit;
 pub mod fault;
 pub mod hypercall;
+pub mod input;
 pub mod interrupt;
 pub mod memory;
 pub mod mmio;

@@ -111,12 +111,22 @@ impl Frames {
     /// As [`Self::allocate`], all below the address `limit`.
     #[must_use]
     pub fn allocate_below(pages: u64, align: u64, limit: u64) -> Option<Self> {
+        let frames = Self::take(pages, align, limit)?;
+        let _ = frames.fill(0, frames.bytes(), 0);
+        Some(frames)
+    }
+
+    /// As [`Self::allocate`], with whatever the frames held before: for probes of what a fresh partition finds.
+    #[must_use]
+    pub fn allocate_as_found(pages: u64) -> Option<Self> {
+        Self::take(pages, PAGE, u64::MAX)
+    }
+
+    fn take(pages: u64, align: u64, limit: u64) -> Option<Self> {
         let bytes = pages.checked_mul(PAGE).filter(|&bytes| bytes > 0)?;
         let align = align.max(PAGE).checked_next_power_of_two()?;
         let start = with_free(|free| free.take(bytes, align, limit))?;
-        let frames = Self { start, pages };
-        let _ = frames.fill(0, bytes, 0);
-        Some(frames)
+        Some(Self { start, pages })
     }
 
     /// Physical address of the first byte; for a device in the identity domain also its IOVA.
