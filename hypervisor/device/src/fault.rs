@@ -3,11 +3,20 @@
 use address::{DeviceId, Iova, PartitionId};
 use iommu::{Clock, Fault};
 
-pub use iommu::FaultKind;
-
 use crate::boot::StopQueue;
 use crate::ownership::DeviceState;
 use crate::{Devices, Error, Platform, Reason};
+
+/// What a device tried.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum FaultKind {
+    /// To read memory.
+    Read,
+    /// To write memory, atomically or not.
+    Write,
+    /// To raise an interrupt.
+    Interrupt,
+}
 
 /// A request that was refused.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -151,11 +160,12 @@ impl<P: Platform> Devices<P> {
             });
         let period = self.capacities.fault_period_us.saturating_mul(ticks);
         let budget = self.capacities.fault_budget;
+        let (kind, address) = tried(fault.kind);
         let mut report = FaultReport {
             device: named,
             partition: None,
-            address: address(fault.kind),
-            kind: fault.kind,
+            address,
+            kind,
             reason: fault.reason,
             blocked: false,
         };
@@ -240,7 +250,7 @@ impl<P: Platform> Devices<P> {
             };
             device.reason = Some(Reason::UnitFailed);
             let was = core::mem::replace(&mut device.state, DeviceState::Failed);
-            let (owner, device) = (device.owner, device.id);
+            let owner = device.owner;
             if let DeviceState::Attached(id) = was
                 && let Ok(slot) = self.domain_slot(crate::DomainName { owner, id })
             {
@@ -249,16 +259,18 @@ impl<P: Platform> Devices<P> {
             if owner != PartitionId::ROOT {
                 self.faults.stop(owner);
             }
-            let _ = device;
         }
     }
 }
 
-/// The address that a fault names.
-const fn address(kind: FaultKind) -> Option<Iova> {
+/// What was tried, and at which address.
+const fn tried(kind: iommu::FaultKind) -> (FaultKind, Option<Iova>) {
     match kind {
-        FaultKind::Read(at) | FaultKind::Write(at) | FaultKind::Atomic(at) => Some(Iova::new(at)),
-        FaultKind::Interrupt(_) => None,
+        iommu::FaultKind::Read(at) => (FaultKind::Read, Some(Iova::new(at))),
+        iommu::FaultKind::Write(at) | iommu::FaultKind::Atomic(at) => {
+            (FaultKind::Write, Some(Iova::new(at)))
+        }
+        iommu::FaultKind::Interrupt(_) => (FaultKind::Interrupt, None),
     }
 }
 
