@@ -47,6 +47,8 @@ pub struct Unmapped {
     pub(crate) first: u64,
     pub(crate) pages: u64,
     pub(crate) removed: u64,
+    /// Input pages, first and end, of the large pages that were split; empty where none was.
+    split: (u64, u64),
     pub(crate) retired: ArrayVec<Spa, RETIRED_PER_CALL>,
 }
 
@@ -56,8 +58,15 @@ impl Unmapped {
             first,
             pages: 0,
             removed: 0,
+            split: (u64::MAX, 0),
             retired: ArrayVec::new(),
         }
+    }
+
+    /// A large page of `pages` input pages from `first` was split. What cached it whole must forget it whole.
+    pub(crate) fn was_split(&mut self, first: u64, pages: u64) {
+        let (low, high) = self.split;
+        self.split = (low.min(first), high.max(first + pages));
     }
 
     /// 4 KiB pages of the range that are done: none of them is mapped any more.
@@ -72,19 +81,25 @@ impl Unmapped {
         self.removed
     }
 
-    /// What is owed. A range of which nothing was mapped owes nothing (`count` 0) unless a table went.
+    /// What is owed. A range of which nothing was mapped owes nothing (`count` 0) unless a table went. Where a large page was
+    /// split, the range is wide enough for all of it.
     #[must_use]
     pub fn range(&self) -> FlushRange {
         let tables = !self.retired.is_empty();
-        let count = if self.removed == 0 && !tables {
-            0
-        } else {
-            self.pages
-        };
+        if self.removed == 0 && !tables {
+            return FlushRange::Pages {
+                first: self.first,
+                count: 0,
+                tables,
+            };
+        }
+        let (low, high) = self.split;
+        let first = self.first.min(low);
+        let end = (self.first + self.pages).max(high);
         FlushRange::Pages {
-            first: self.first,
-            count,
-            tables,
+            first,
+            count: end - first,
+            tables: tables || low < high,
         }
     }
 

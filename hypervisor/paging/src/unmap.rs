@@ -91,7 +91,10 @@ impl<F: Format> PageTable<F> {
             let size = page_size(level);
             let within = largest_within(address, left, level);
             if within < level {
-                return self.split(memory, pool, table, entry, address, level, within);
+                self.split(memory, pool, table, entry, address, level, within)?;
+                let whole = address >> PAGE_SHIFT & !(size.frames() - 1);
+                token.was_split(whole, size.frames());
+                return Ok(());
             }
             self.publish(memory, table, index(address, level), 0);
             removed(Removed {

@@ -170,3 +170,27 @@ fn tables_of_tables_are_retired_when_all_below_them_are() {
         assert_eq!(frames, pool.out.len() as u64);
     }
 }
+
+#[test]
+fn tlb_05_a_page_out_of_a_large_one_owes_the_large_one() {
+    let memory = Memory::default();
+    let (mut table, mut pool) = table(&memory);
+    let (size, start) = (PageSize::Size2M, 0x40_0000);
+    let done = table.map(&memory, &mut pool, start, Spa::new(0), size, ALL);
+    assert_eq!(done, (512, Ok(())));
+    let (token, _) = table.unmap(&memory, &mut pool, start + 0x3000, 1);
+    let owed = FlushRange::Pages {
+        first: 0x400,
+        count: 512,
+        tables: true,
+    };
+    assert_eq!((token.range(), token.pages()), (owed, 1));
+    // Split already, the next page owes itself alone.
+    let (token, _) = table.unmap(&memory, &mut pool, start + 0x4000, 1);
+    let owed = FlushRange::Pages {
+        first: 0x404,
+        count: 1,
+        tables: false,
+    };
+    assert_eq!(token.range(), owed);
+}
