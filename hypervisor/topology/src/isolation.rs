@@ -132,7 +132,8 @@ impl Topology {
         (function.id.segment, function.id.requester.0 & mask)
     }
 
-    /// Functions that are seen under one requester id cannot be told apart (DMA-10).
+    /// Functions that are seen under one requester id cannot be told apart (DMA-10). Every alias comes from a bridge that has joined
+    /// what is below it already; this holds the rule for aliases of any other origin.
     fn join_aliases(&self, sets: &mut Sets) {
         let mut seen: BTreeMap<DeviceId, usize> = BTreeMap::new();
         for (index, function) in self.functions.iter().enumerate() {

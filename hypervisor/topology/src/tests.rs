@@ -5,6 +5,7 @@ extern crate std;
 use std::vec::Vec;
 
 mod groups;
+mod trees;
 mod units;
 
 const ALL: BusRange = BusRange::LEGACY;
