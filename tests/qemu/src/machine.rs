@@ -41,6 +41,7 @@ pub struct Kit {
 #[derive(Debug)]
 pub struct Machine {
     process: Child,
+    console: Console,
     client: Client,
     files: RunFiles,
     scratch: Scratch,
@@ -102,6 +103,7 @@ impl Machine {
         let stream = stream.with_context(|| said(scratch.path()))?;
         Ok(Self {
             process,
+            console,
             client: Client::new(stream)?,
             files,
             scratch,
@@ -327,8 +329,24 @@ impl Machine {
     }
 }
 
+impl Machine {
+    /// Asks the emulator to end by itself, which gives the terminal its settings back.
+    fn quit(&mut self) {
+        let asked = self
+            .monitor()
+            .and_then(|mut monitor| monitor.call("quit", serde_json::json!({})));
+        let deadline = Instant::now() + Duration::from_secs(2);
+        while asked.is_ok() && self.ended().is_none() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
 impl Drop for Machine {
     fn drop(&mut self) {
+        if self.console == Console::Terminal && self.ended().is_none() {
+            self.quit();
+        }
         // It may have ended by itself; then there is nothing to kill.
         let _ = self.process.kill();
         let _ = self.process.wait();

@@ -94,7 +94,7 @@ pub fn run(options: &Run, kit: &Kit, plan: &Plan) -> Result<u8> {
     Watch {
         options,
         session,
-        fetcher: Fetcher::start(port),
+        fetcher: None,
         port,
         nonce,
         fetched: false,
@@ -105,7 +105,8 @@ pub fn run(options: &Run, kit: &Kit, plan: &Plan) -> Result<u8> {
 struct Watch<'a> {
     options: &'a Run,
     session: Session<'a>,
-    fetcher: Fetcher,
+    /// Starts with the root agent: the emulator keeps earlier connections and would make the child serve them all.
+    fetcher: Option<Fetcher>,
     port: u16,
     nonce: String,
     fetched: bool,
@@ -118,7 +119,7 @@ impl Watch<'_> {
                 self.event(&event)?;
             }
             if !self.fetched
-                && let Some(body) = self.fetcher.body()
+                && let Some(body) = self.fetcher.as_ref().and_then(Fetcher::body)
             {
                 self.fetched = true;
                 self.page(&body)?;
@@ -140,10 +141,11 @@ impl Watch<'_> {
         }
     }
 
-    fn event(&self, event: &Event) -> Result<()> {
+    fn event(&mut self, event: &Event) -> Result<()> {
         let of_child = event.fields.get("partition").unwrap_or_default();
         match event.name.as_str() {
             "ready" => {
+                self.fetcher = Some(Fetcher::start(self.port));
                 let seconds = self.session.machine.started.elapsed().as_secs_f32();
                 self.tell(format!("the root agent is ready after {seconds:.1} s"));
             }
