@@ -78,6 +78,12 @@ impl Function {
         matches!(self.header, Header::Bridge(_))
     }
 
+    /// Whether it is an IOMMU (class 08_06h).
+    #[must_use]
+    pub const fn is_iommu(&self) -> bool {
+        self.class >> 8 == 0x0806
+    }
+
     /// Whether it is a host bridge (class 06_00h).
     #[must_use]
     pub const fn is_host_bridge(&self) -> bool {

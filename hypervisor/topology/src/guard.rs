@@ -125,6 +125,9 @@ pub enum Refusal {
         "bridges belong to the hypervisor: bus numbers, windows and resets of a bus are not written"
     )]
     Bridge,
+    /// Class 08_06h.
+    #[error("an IOMMU is the hypervisor's")]
+    Iommu,
     /// Access control services.
     #[error("access control is the hypervisor's")]
     AccessControl,

@@ -91,7 +91,7 @@ fn kind(function: &Function) -> Option<Reason> {
         Header::Bridge(_) => Some(Reason::Bridge),
         Header::Other(_) => Some(Reason::UnknownHeader),
         Header::Device if function.base_class() == 6 => Some(Reason::Bridge),
-        Header::Device if function.class >> 8 == 0x0806 => Some(Reason::Iommu),
+        Header::Device if function.is_iommu() => Some(Reason::Iommu),
         Header::Device => None,
     }
 }

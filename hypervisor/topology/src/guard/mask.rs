@@ -45,6 +45,9 @@ pub(super) fn rule(function: &Function, holder: Holder, at: u16) -> Result<Rule,
     if function.header != Header::Device || function.base_class() == 6 {
         return Err(Refusal::Bridge);
     }
+    if function.is_iommu() {
+        return Err(Refusal::Iommu);
+    }
     if at < 0x40 {
         return header(function, holder, at);
     }

@@ -205,6 +205,15 @@ fn cfg_07_nothing_of_a_bridge_is_written() {
 }
 
 #[test]
+fn cfg_07_nothing_of_an_iommu_is_written() {
+    let (machine, mut topology) = machine();
+    assert!(attempt(&machine, &topology, 1, Holder::Root, (4, 2, 2)).is_ok());
+    topology.functions[1].class = 0x08_0600;
+    let answer = attempt(&machine, &topology, 1, Holder::Root, (4, 2, 2));
+    assert_eq!(answer, Err(Refusal::Iommu));
+}
+
+#[test]
 fn cfg_03_bars_move_only_inside_windows_and_over_nobody() {
     let bar0 = |value| one(Holder::Root, 0, (0x10, 4, value));
     assert_eq!(bar0(0xfeb0_8000), Ok(0xfeb0_8000));
