@@ -16,12 +16,15 @@ pub struct Facts {
     pub ranges: &'static [Range],
     /// The boot modules.
     pub modules: &'static [Module],
+    /// TSC when the hypervisor was entered.
+    pub entry_tsc: u64,
 }
 
 static FACTS: Once<Facts> = Once::new();
 
 /// Checks the hand-over and keeps it. Nothing can be said yet where it is wrong, so the processor stops.
 pub fn read(handoff: *const Handoff) -> &'static Facts {
+    let entry_tsc = cpu::clock::now();
     // SAFETY: the loader passes the structure's address in the direct map; it lies in memory that stays the hypervisor's
     // and that nobody writes any more.
     let handoff = unsafe { &*handoff };
@@ -32,6 +35,7 @@ pub fn read(handoff: *const Handoff) -> &'static Facts {
         handoff,
         ranges: array(handoff.ranges, handoff.range_count),
         modules: array(handoff.modules, handoff.module_count),
+        entry_tsc,
     })
 }
 

@@ -11,10 +11,13 @@ mod console;
 mod cpu;
 mod facts;
 mod heap;
+mod io_apic;
 mod iommu;
 mod memory;
 mod mmio;
 mod panic;
+mod platform;
+mod root_info;
 mod vp;
 
 use handoff::Handoff;
@@ -39,7 +42,10 @@ fn boot(facts: &'static facts::Facts) -> ! {
     let tables = acpi_tables::find(facts);
     cpu::start_up::start_all(facts, &tables, boot_lp);
     memory::drop_identity_map(facts);
-    let (_topology, _devices) = iommu::start(facts, &tables, cpu::per_lp::count() as u16);
+    io_apic::start(facts, tables.find(b"APIC"));
+    let (topology, _devices) = iommu::start(facts, &tables, cpu::per_lp::count() as u16);
+    let platform = platform::find(facts, &tables, &topology);
+    let _info = root_info::write(facts, &tables, &platform);
     announce(facts);
     cpu::halt()
 }

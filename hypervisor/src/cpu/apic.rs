@@ -1,6 +1,7 @@
 //! The local APIC in x2APIC mode (Intel SDM volume 3, "Extended XAPIC (x2APIC)"; AMD APM volume 2, 16.9).
 
 use address::{ApicId, Vector};
+use bitflags::bitflags;
 
 use super::msr;
 
@@ -26,13 +27,27 @@ const TIMER_DIVIDE: u32 = 0x83e;
 const VERSION: u32 = 0x803;
 
 const SOFTWARE_ENABLED: u64 = 1 << 8;
-const MASKED: u64 = 1 << 16;
-const DELIVER_NMI: u64 = 0b100 << 8;
-const DELIVER_INIT: u64 = 0b101 << 8;
-const DELIVER_START_UP: u64 = 0b110 << 8;
-const ASSERT: u64 = 1 << 14;
-const ALL_BUT_SELF: u64 = 0b11 << 18;
 const DIVIDE_BY_1: u64 = 0b1011;
+
+bitflags! {
+    /// Local vector table entries and the interrupt command: how a vector is delivered, and to whom. The vector is in bits 7
+    /// to 0, an x2APIC destination in bits 63 to 32.
+    #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+    struct Delivery: u64 {
+        /// Delivery mode 4.
+        const NMI = 0b100 << 8;
+        /// Delivery mode 5.
+        const INIT = 0b101 << 8;
+        /// Delivery mode 6.
+        const START_UP = 0b110 << 8;
+        /// Level bit of the interrupt command: set but for an INIT that is taken back.
+        const ASSERT = 1 << 14;
+        /// Mask bit of a local vector table entry.
+        const MASKED = 1 << 16;
+        /// Shorthand of the interrupt command.
+        const ALL_BUT_SELF = 0b11 << 18;
+    }
+}
 
 /// Vectors that the hypervisor keeps for itself on every LP.
 pub mod vector {
@@ -80,16 +95,19 @@ pub fn start() {
     }
     let entries = msr::read(VERSION) >> 16 & 0xff;
     write(TASK_PRIORITY, 0);
-    write(LVT_TIMER, MASKED | u64::from(vector::TIMER.0));
+    write(
+        LVT_TIMER,
+        Delivery::MASKED.bits() | u64::from(vector::TIMER.0),
+    );
     for (index, register) in [(4, LVT_PERFORMANCE), (5, LVT_THERMAL)] {
         if entries >= index {
-            write(register, MASKED);
+            write(register, Delivery::MASKED.bits());
         }
     }
-    write(LVT_LINT0, MASKED);
+    write(LVT_LINT0, Delivery::MASKED.bits());
     // LINT1 is the platform's NMI.
-    write(LVT_LINT1, DELIVER_NMI);
-    write(LVT_ERROR, MASKED);
+    write(LVT_LINT1, Delivery::NMI.bits());
+    write(LVT_ERROR, Delivery::MASKED.bits());
     write(ERROR_STATUS, 0);
     write(SPURIOUS, SOFTWARE_ENABLED | u64::from(vector::SPURIOUS.0));
 }
@@ -106,31 +124,36 @@ pub fn end_of_interrupt() {
 
 /// Sends a fixed interrupt to an LP. Memory written before is visible to the receiver.
 pub fn send(to: ApicId, vector: Vector) {
-    command(u64::from(to.0) << 32 | u64::from(vector.0) | ASSERT);
+    command(Some(to), Delivery::ASSERT, vector.0);
 }
 
 /// Resets an LP: it waits for start-up.
 pub fn send_init(to: ApicId) {
-    command(u64::from(to.0) << 32 | DELIVER_INIT | ASSERT);
+    command(Some(to), Delivery::INIT | Delivery::ASSERT, 0);
 }
 
 /// Starts an LP at page number `page`, below 100h.
 pub fn send_start_up(to: ApicId, page: u8) {
-    command(u64::from(to.0) << 32 | DELIVER_START_UP | ASSERT | u64::from(page));
+    command(Some(to), Delivery::START_UP | Delivery::ASSERT, page);
 }
 
 /// Makes every other LP take an NMI. Does nothing before this LP's APIC is in x2APIC mode.
 pub fn stop_others() {
     if msr::read(BASE) & X2APIC != 0 {
-        command(ALL_BUT_SELF | DELIVER_NMI | ASSERT);
+        command(
+            None,
+            Delivery::ALL_BUT_SELF | Delivery::NMI | Delivery::ASSERT,
+            0,
+        );
     }
 }
 
-fn command(value: u64) {
+fn command(to: Option<ApicId>, delivery: Delivery, vector: u8) {
     // Writes to x2APIC registers do not wait for earlier stores.
     // SAFETY: fences have no other effect.
     unsafe { core::arch::asm!("mfence", "lfence", options(nostack, preserves_flags)) };
-    write(COMMAND, value);
+    let to = to.map_or(0, |id| u64::from(id.0) << 32);
+    write(COMMAND, to | delivery.bits() | u64::from(vector));
 }
 
 /// Starts the one-shot timer: [`vector::TIMER`] after this many ticks, divider 1. 0 stops it.
