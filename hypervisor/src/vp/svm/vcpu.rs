@@ -40,6 +40,8 @@ pub struct Svm {
     step: Option<Step>,
     /// Another VP ran here since: it may have used the same tag.
     flush: bool,
+    /// What drops this VP's translations from the TLB here.
+    flush_command: u8,
 }
 
 // SAFETY: the frames behind the pointers are this VP's alone, and no LP's own state is kept in it but `host_area`, which
@@ -63,12 +65,12 @@ impl Svm {
     #[inline]
     fn before_entry(&mut self, flush: bool) {
         let owed = core::mem::take(&mut self.flush) || flush;
-        let all = if self.features.flush_by_asid {
-            tlb::THIS_GUEST
+        let command = if owed {
+            self.flush_command
         } else {
-            tlb::EVERYTHING
+            tlb::NOTHING
         };
-        self.block_mut().control.tlb_control = if owed { all } else { tlb::NOTHING };
+        self.block_mut().control.tlb_control = command;
     }
 
     #[inline]
@@ -76,7 +78,7 @@ impl Svm {
         // SAFETY: as in `block_mut`, which cannot be used beside `step`.
         let block = unsafe { self.block.as_mut() };
         let exit = block.settle(&mut self.step);
-        if exit == Exit::Host {
+        if matches!(exit, Exit::Host) {
             self.host_exit(self.block().control.exit_code);
         } else if self.nmi == Nmi::Due {
             self.nmi = Nmi::Open;
@@ -135,6 +137,11 @@ impl Vcpu for Svm {
             nmi: Nmi::Open,
             step: None,
             flush: true,
+            flush_command: if features.flush_by_asid {
+                tlb::THIS_GUEST
+            } else {
+                tlb::EVERYTHING
+            },
         };
         let setup = Setup {
             io_permissions: host::io_permissions(),
