@@ -53,6 +53,8 @@ pub struct Package {
     pub binaries: Vec<String>,
     /// Whether `cargo test` has something to build for it.
     pub has_tests: bool,
+    /// Whether it has programs that run without an operating system.
+    pub bare: bool,
     /// `package.metadata.portcullis.target` of its manifest.
     pub bare_metal_target: Option<String>,
 }
@@ -104,6 +106,9 @@ fn read_package(value: &Value, root: &Path) -> Option<Package> {
             .filter_map(|target| target["name"].as_str())
             .map(str::to_string)
             .collect(),
+        bare: targets
+            .iter()
+            .any(|target| is(target, "bin") && target["test"] == false),
         has_tests: targets
             .iter()
             .any(|target| target["test"] == true && !is(target, "custom-build")),
