@@ -159,6 +159,8 @@ calls! {
     VendorDomainInfo = 0xf00a, Form::Simple, 8 => 40, false;
     /// Describes the device interrupt with an index.
     VendorInterruptInfo = 0xf00b, Form::Simple, 8 => 48, false;
+    /// Says why a device cannot be assigned.
+    VendorWhyNot = 0xf00c, Form::Simple, 8 => 240, false;
 }
 
 #[cfg(test)]

@@ -87,7 +87,7 @@ structures! {
         iommu: u32,
         /// Group: devices of the same number move together.
         group: u32,
-        /// Why it cannot be assigned, 0 where it can: an index into [`REASONS`].
+        /// 0 where it can be assigned; VendorWhyNot says why not.
         reason: u32,
         /// Vendor and device id, as in configuration space.
         ids: u32,
@@ -184,6 +184,13 @@ structures! {
     Power: 8 {
         /// 0 power off, 1 reset.
         action: u64,
+    }
+    /// Output of VendorWhyNot (the input index is the device's name): a sentence, empty where the device can be assigned.
+    Sentence: 240 {
+        /// Bytes of the sentence.
+        length: u64,
+        /// Text, NUL-padded.
+        text: [u8; 232],
     }
     /// Output of VendorDomainInfo.
     DomainInfo: 40 {

@@ -481,6 +481,13 @@ impl<P: Platform> Devices<P> {
         written.map_err(|error| Error::from_unit(hardware.unit, error))
     }
 
+    /// What the device, or the I/O APIC, of an interrupt is programmed with; `None` where there is no such interrupt.
+    pub fn wire_of(&mut self, id: InterruptId) -> Option<Wire> {
+        let number = u16::try_from(id.0).ok()?;
+        let copy = self.interrupts.slots.get(number).map(Interrupt::copy)?;
+        Some(self.wire(number, &copy))
+    }
+
     fn wire(&mut self, id: u16, interrupt: &Interrupt) -> Wire {
         let unit = interrupt
             .hardware

@@ -53,6 +53,23 @@ pub struct DomainInfo {
     pub devices: u32,
 }
 
+/// One remapping unit.
+#[derive(Clone, Copy, Debug)]
+pub struct UnitInfo {
+    /// PCI segment that it serves.
+    pub segment: u16,
+    /// Name of its dialect, for people.
+    pub dialect: &'static str,
+    /// Whether it works.
+    pub works: bool,
+    /// Whether it remaps interrupts.
+    pub remaps_interrupts: bool,
+    /// What its tables can be; `None` for one that never answered.
+    pub geometry: Option<iommu::Geometry>,
+    /// Faults that it had no room to record.
+    pub fault_overflows: u64,
+}
+
 /// One device interrupt.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct InterruptInfo {
@@ -166,14 +183,30 @@ impl<P: Platform> Devices<P> {
         (self.domains.slots.used(), self.interrupts.slots.used())
     }
 
-    /// What a unit is, by its index in the topology: the name of its dialect for people, and whether it works.
+    /// What a unit is, by its index in the topology; `None` past the last.
     #[must_use]
-    pub fn unit_at(&self, index: usize) -> Option<(&'static str, bool)> {
+    pub fn unit_info(&self, index: usize) -> Option<UnitInfo> {
         let slot = self.units.0.get(index)?;
-        let name = slot
-            .unit
-            .as_ref()
-            .map_or("none", |unit| unit.dialect().name());
-        Some((name, slot.unit.is_some() && !slot.failed))
+        let unit = slot.unit.as_ref();
+        Some(UnitInfo {
+            segment: slot.segment,
+            dialect: unit.map_or("none", |unit| unit.dialect().name()),
+            works: unit.is_some() && !slot.failed,
+            remaps_interrupts: unit.is_some_and(iommu::Unit::remaps_interrupts),
+            geometry: unit.map(iommu::Unit::geometry),
+            fault_overflows: unit.map_or(0, iommu::Unit::fault_overflows),
+        })
+    }
+
+    /// Whether interrupts are remapped behind every unit that works, and there is one.
+    #[must_use]
+    pub fn remaps_interrupts(&self) -> bool {
+        let mut working = self.units.0.iter().filter(|slot| !slot.failed).peekable();
+        let remaps = |slot: &crate::units::UnitSlot<P>| {
+            slot.unit
+                .as_ref()
+                .is_some_and(iommu::Unit::remaps_interrupts)
+        };
+        working.peek().is_some() && working.all(remaps)
     }
 }

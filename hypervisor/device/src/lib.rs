@@ -40,7 +40,7 @@ pub use domain::{DomainId, DomainName};
 pub use error::{Error, UnitFailed};
 pub use fault::{FaultKind, FaultReport};
 pub use interrupt::{InterruptEntry, Source, Target, Wire};
-pub use inventory::{Counters, DeviceInfo, DomainInfo, InterruptInfo};
+pub use inventory::{Counters, DeviceInfo, DomainInfo, InterruptInfo, UnitInfo};
 pub use iommu::Polarity;
 pub use mapping::{Flushed, Mapping, Owed};
 pub use ownership::{DeviceState, Progress};

@@ -1,0 +1,328 @@
+//! The life of a partition.
+
+use core::sync::atomic::Ordering;
+
+use abi::Status;
+use abi::partition::{CreatePartition, NextChild, Target, flags, privilege};
+use address::{PAGE_SHIFT, PartitionId};
+use paging::{Next, Shape, Slat};
+
+use super::{Outcome, Request};
+use crate::Kernel;
+use crate::memory::Holder;
+use crate::partition::slat::PartitionSlat;
+use crate::partition::{Partition, PartitionCell, Partitions, State};
+use crate::seams::Machine;
+use crate::shootdown::Processors;
+use crate::status::IntoStatus;
+use crate::vp::VpSlot;
+
+const KNOWN_FLAGS: u64 = flags::GPA_SUPER_PAGES | flags::LAPIC_ENABLED | flags::X2APIC_CAPABLE;
+/// Pages that one slice of finalizing takes out and scrubs: about 50 µs.
+const FINALIZE_PAGES: u64 = 64;
+/// Steps of a table's teardown in one slice.
+pub(super) const TEARDOWN_STEPS: usize = 512;
+
+impl<M: Machine> Kernel<M> {
+    /// A child of the caller that an argument names.
+    ///
+    /// # Errors
+    /// ACCESS_DENIED without the privilege, INVALID_PARTITION_ID where there is no such child.
+    pub(super) fn child(&self, request: &Request<'_>, id: u64) -> Result<&PartitionCell, Status> {
+        request.caller.needs(privilege::CREATE_PARTITIONS)?;
+        let id = request.caller.resolve(id);
+        if id == PartitionId::ROOT {
+            return Err(Status::OPERATION_DENIED);
+        }
+        self.partitions.get(id).ok_or(Status::INVALID_PARTITION_ID)
+    }
+
+    pub(super) fn create_partition(&self, request: &mut Request<'_>) -> Result<Outcome, Status> {
+        request.caller.needs(privilege::CREATE_PARTITIONS)?;
+        let input: CreatePartition = request.parameters()?;
+        let zeros = [
+            input.disabled_features[0],
+            input.disabled_features[1],
+            input.disabled_xsave,
+            input.isolation,
+        ];
+        if input.flags & !KNOWN_FLAGS != 0 || input.reserved != 0 || zeros != [0; 4] {
+            return Err(Status::INVALID_PARAMETER);
+        }
+        let id = self
+            .partitions
+            .create(self.machine.now())
+            .ok_or(Status::INSUFFICIENT_ROOT_MEMORY)?;
+        request.answer(0, &id.0);
+        Ok(Outcome::Done)
+    }
+
+    pub(super) fn initialize_partition(
+        &self,
+        request: &mut Request<'_>,
+    ) -> Result<Outcome, Status> {
+        let input: Target = request.parameters()?;
+        let cell = self.child(request, input.partition)?;
+        let mut body = cell.body.lock();
+        if body.state != State::Created {
+            return Err(Status::INVALID_PARTITION_STATE);
+        }
+        let tables = self.machine.tables();
+        let partition = &mut *body;
+        let pool = &mut partition.pool.source(tables);
+        let mut devices = self.devices.lock();
+        let shape = Shape::processor(self.machine.physical_bits());
+        if partition.slat.live().is_none() {
+            // A first try that ran out of frames for the domain has left it here.
+            let slat = Slat::new(self.machine.slat_kind(), shape, tables, pool)
+                .map_err(IntoStatus::status)?;
+            partition.slat = PartitionSlat::Live(slat);
+        }
+        if devices.has_domains() {
+            devices
+                .create_identity_domain(partition.id, pool)
+                .map_err(IntoStatus::status)?;
+        }
+        partition.state = State::Initialized;
+        Ok(Outcome::Done)
+    }
+
+    /// Takes everything from a partition, in slices: VPs, devices, domains, memory, tables. Each slice leaves its progress in
+    /// the object, so that executing the call again goes on there.
+    pub(super) fn finalize_partition(&self, request: &mut Request<'_>) -> Result<Outcome, Status> {
+        let input: Target = request.parameters()?;
+        let cell = self.child(request, input.partition)?;
+        let state = cell.body.lock().state;
+        match state {
+            State::Created | State::Initialized => cell.body.lock().state = State::Finalizing,
+            State::Finalizing => (),
+            State::Free | State::Finalized => return Err(Status::INVALID_PARTITION_STATE),
+        }
+        self.finalize_slice(cell, request)
+    }
+
+    fn finalize_slice(
+        &self,
+        cell: &PartitionCell,
+        request: &mut Request<'_>,
+    ) -> Result<Outcome, Status> {
+        let (id, holder, first_vp) = {
+            let body = cell.body.lock();
+            (body.id, body.holder, body.vp_slots().next())
+        };
+        if let Some(slot) = first_vp {
+            return self.remove_vp(cell, slot).map(|_| Outcome::Retry);
+        }
+        if self.release_devices(cell, id)? || self.empty_slat(cell, holder, request) {
+            return Ok(Outcome::Retry);
+        }
+        if self.end_slat(cell, holder) {
+            return Ok(Outcome::Retry);
+        }
+        cell.body.lock().state = State::Finalized;
+        Ok(Outcome::Done)
+    }
+
+    /// Takes a device, an interrupt or a part of the domains from a partition that ends; `false` where none is left.
+    fn release_devices(&self, cell: &PartitionCell, id: PartitionId) -> Result<bool, Status> {
+        let tables = self.machine.tables();
+        let mut frames = self.frames.lock();
+        let mut body = cell.body.lock();
+        let pool = &mut body.pool.source(tables);
+        let mut devices = self.devices.lock();
+        let unpin = |removed: paging::Removed| {
+            for page in removed.spa.page()..removed.spa.page() + removed.size.frames() {
+                frames.unpin(page);
+            }
+        };
+        match devices.release_some(id, pool, TEARDOWN_STEPS, unpin) {
+            Ok(progress) => Ok(progress == device::Progress::More),
+            // What that slice was about is quarantined; the rest goes on.
+            Err(device::Error::UnitFailed { .. }) => Ok(true),
+            Err(error) => Err(error.status()),
+        }
+    }
+
+    /// Takes a slice of pages out of a GPA map that ends, and scrubs what the root gets back; `false` where it is empty.
+    fn empty_slat(&self, cell: &PartitionCell, holder: Holder, request: &mut Request<'_>) -> bool {
+        let Some((token, removed)) = self.take_slice(cell, request) else {
+            return false;
+        };
+        let mut processors = Processors {
+            kernel: self,
+            cell,
+            holder,
+        };
+        let Ok(proof) = token.flush(&mut processors);
+        let tables = self.machine.tables();
+        let mut frames = self.frames.lock();
+        let quarantined = self
+            .devices
+            .lock()
+            .is_quarantined(PartitionId(cell.id.load(Ordering::Relaxed)));
+        for entry in request.removed.iter().take(removed) {
+            for page in entry.spa.page()..entry.spa.page() + entry.size.frames() {
+                if quarantined {
+                    frames.quarantine(page);
+                } else {
+                    self.give_back(&mut frames, page, true);
+                }
+            }
+        }
+        let mut body = cell.body.lock();
+        body.mapped_pages = body.mapped_pages.saturating_sub(proof.removed());
+        proof.release(&mut body.pool.source(tables));
+        true
+    }
+
+    /// Unmaps the next pages of a map that ends: the token, and how many mappings the request holds. `None` at its end.
+    fn take_slice(
+        &self,
+        cell: &PartitionCell,
+        request: &mut Request<'_>,
+    ) -> Option<(paging::Unmapped, usize)> {
+        let tables = self.machine.tables();
+        let mut body = cell.body.lock();
+        let Partition { slat, pool, .. } = &mut *body;
+        if let PartitionSlat::Live(_) = slat {
+            let PartitionSlat::Live(table) = core::mem::replace(slat, PartitionSlat::None) else {
+                return None;
+            };
+            *slat = PartitionSlat::Emptying {
+                slat: table,
+                reached: 0,
+            };
+        }
+        let PartitionSlat::Emptying { slat, reached } = slat else {
+            return None;
+        };
+        let end = 1u64 << (u32::from(slat.input_bits()) - PAGE_SHIFT);
+        if *reached >= end {
+            return None;
+        }
+        let pages = match slat.next_mapped(tables, *reached << PAGE_SHIFT, TEARDOWN_STEPS) {
+            Next::Page(address, found) => {
+                *reached = address >> PAGE_SHIFT;
+                // A large page goes as a whole: splitting it would take a frame.
+                let span = found.size.frames().max(FINALIZE_PAGES);
+                (span - *reached % span).min(end - *reached)
+            }
+            Next::More(address) => {
+                *reached = address >> PAGE_SHIFT;
+                0
+            }
+            Next::End => return None,
+        };
+        let mut removed = 0;
+        let pool = &mut pool.source(tables);
+        let (token, _) = slat.unmap_with(tables, pool, *reached << PAGE_SHIFT, pages, |entry| {
+            if let Some(place) = request.removed.get_mut(removed) {
+                *place = entry;
+                removed += 1;
+            }
+        });
+        *reached += token.pages();
+        Some((token, removed))
+    }
+
+    /// Takes the tables of an empty GPA map apart; `false` when they are gone.
+    fn end_slat(&self, cell: &PartitionCell, holder: Holder) -> bool {
+        let tables = self.machine.tables();
+        let mut body = cell.body.lock();
+        let Partition { slat, pool, .. } = &mut *body;
+        match core::mem::replace(slat, PartitionSlat::None) {
+            PartitionSlat::None => false,
+            PartitionSlat::Live(table) | PartitionSlat::Emptying { slat: table, .. } => {
+                // No VP is left that could enter, so nobody has to be waited for.
+                let Ok(teardown) = table.into_teardown(&mut Processors {
+                    kernel: self,
+                    cell,
+                    holder,
+                });
+                *slat = PartitionSlat::Ending(teardown);
+                true
+            }
+            PartitionSlat::Ending(mut teardown) => {
+                match teardown.step(tables, &mut pool.source(tables), TEARDOWN_STEPS) {
+                    paging::Progress::Done => false,
+                    paging::Progress::More => {
+                        *slat = PartitionSlat::Ending(teardown);
+                        true
+                    }
+                }
+            }
+        }
+    }
+
+    pub(super) fn delete_partition(&self, request: &mut Request<'_>) -> Result<Outcome, Status> {
+        let input: Target = request.parameters()?;
+        let cell = self.child(request, input.partition)?;
+        let mut body = cell.body.lock();
+        if body.state != State::Finalized {
+            return Err(Status::INVALID_PARTITION_STATE);
+        }
+        if body.pool.free() + body.pool.in_use() != 0 {
+            return Err(Status::OBJECT_IN_USE);
+        }
+        Partitions::free(cell, &mut body);
+        Ok(Outcome::Done)
+    }
+
+    pub(super) fn get_partition_id(&self, request: &mut Request<'_>) -> Result<Outcome, Status> {
+        request.caller.needs(privilege::ACCESS_PARTITION_ID)?;
+        let id = request.caller.partition.0;
+        request.answer(0, &id);
+        Ok(Outcome::Done)
+    }
+
+    pub(super) fn get_next_child(&self, request: &mut Request<'_>) -> Result<Outcome, Status> {
+        request.caller.needs(privilege::CREATE_PARTITIONS)?;
+        let input: NextChild = request.parameters()?;
+        if request.caller.resolve(input.parent) != PartitionId::ROOT {
+            return Err(Status::INVALID_PARTITION_ID);
+        }
+        let children = self.partitions.ids().filter(|id| *id != PartitionId::ROOT);
+        let next = match input.previous {
+            0 => children.into_iter().next(),
+            previous => children.skip_while(|id| id.0 != previous).nth(1),
+        };
+        request.answer(0, &next.map_or(0, |id| id.0));
+        Ok(Outcome::Done)
+    }
+
+    /// Takes a VP's object and gives its frames back. The VP runs nowhere, or this says that it is to be tried again.
+    ///
+    /// # Errors
+    /// Never; the result is for the callers' convenience. `Ok(false)`: the VP is on an LP, and was asked to leave.
+    pub(super) fn remove_vp(&self, cell: &PartitionCell, slot: VpSlot) -> Result<bool, Status> {
+        let vp_cell = self.vp_cell(slot);
+        let Some(mut object) = vp_cell.body.try_lock() else {
+            self.notify(slot, crate::vp::inbox::Request::Suspend);
+            return Ok(false);
+        };
+        let vp = object.take();
+        drop(object);
+        if let Some(lp) = self.lps.get(usize::from(vp_cell.lp().0)) {
+            for set in [&lp.ready, &lp.woken, &lp.bound, &lp.senders] {
+                set.remove(slot);
+            }
+        }
+        vp_cell.deadline.store(u64::MAX, Ordering::Relaxed);
+        vp_cell.partition.store(0, Ordering::Release);
+        let mut body = cell.body.lock();
+        for entry in &mut body.vps {
+            if *entry == Some(slot) {
+                *entry = None;
+            }
+        }
+        let tables = self.machine.tables();
+        if let Some(vp) = vp {
+            let pool = &mut body.pool.source(tables);
+            for frame in vp.frames {
+                self.machine.scrub(frame);
+                paging::FrameSource::put(pool, frame);
+            }
+        }
+        Ok(true)
+    }
+}

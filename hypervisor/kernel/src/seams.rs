@@ -1,0 +1,76 @@
+//! The seam between the logic and the machine: what the kernel asks of real hardware, and what a host test answers in
+//! its place.
+
+use address::{LpIndex, Spa};
+use guest::Vcpu;
+use paging::{SlatKind, TableMemory};
+
+/// The machine. Every method is cheap, bounded, and callable on any LP.
+pub trait Machine: Sized + Sync + 'static {
+    /// Processor state of a VP.
+    type Vcpu: Vcpu + Send;
+    /// Where translation tables lie.
+    type Tables: TableMemory;
+    /// What the device nouns need of the machine.
+    type Platform: device::Platform;
+
+    /// Table memory.
+    fn tables(&self) -> &Self::Tables;
+    /// Dialect of the second-level tables.
+    fn slat_kind(&self) -> SlatKind;
+    /// Width of physical addresses in bits.
+    fn physical_bits(&self) -> u8;
+
+    /// Copies guest memory into the hypervisor. The range lies in RAM and in one page; somebody may write it meanwhile.
+    fn read(&self, from: Spa, to: &mut [u8]);
+    /// Copies bytes into guest memory. The range lies in RAM and in one page.
+    fn write(&self, to: Spa, from: &[u8]);
+    /// Fills a 4 KiB frame with zeros.
+    fn scrub(&self, frame: Spa);
+
+    /// The LP that calls.
+    fn current_lp(&self) -> LpIndex;
+    /// Makes an LP leave the guest, or wake up from [`Machine::idle`], soon.
+    fn kick(&self, lp: LpIndex);
+    /// Waits until something happens to this LP. What happened before the call, but after the last interrupt window, counts.
+    fn idle(&self);
+    /// A breath in a loop that waits for another LP.
+    fn relax(&self);
+
+    /// Time stamp counter of this LP; all LPs agree on it.
+    fn now(&self) -> u64;
+    /// TSC ticks per second.
+    fn tsc_hz(&self) -> u64;
+    /// Sets the one-shot timer of this LP to a time stamp; `u64::MAX` stops it. One in the past fires at once.
+    fn arm_timer(&self, deadline: u64);
+
+    /// Reads a port, for the partition that may.
+    fn input(&self, port: u16, size: u8) -> u32;
+    /// Writes a port, for the partition that may.
+    fn output(&self, port: u16, size: u8, value: u32);
+    /// Copies log bytes from a position; returns the position after them and their count.
+    fn read_log(&self, position: u64, to: &mut [u8]) -> (u64, usize);
+    /// Resets the machine (`true`) or powers it off. Returns where the machine does not know how.
+    fn power(&self, reset: bool);
+    /// Writes the redirection entry of an IOAPIC's pin. A pin that does not exist is ignored.
+    fn program_pin(&self, io_apic: u8, pin: u8, entry: u64);
+    /// Masks a pin.
+    fn mask_pin(&self, io_apic: u8, pin: u8);
+    /// Facts for VendorSystemInfo that only the machine knows.
+    fn facts(&self) -> Facts;
+}
+
+/// What the machine knows about itself, fixed at boot.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Facts {
+    /// Local APIC timer ticks per second.
+    pub apic_hz: u64,
+    /// Bytes of RAM.
+    pub ram_bytes: u64,
+    /// Bytes that the hypervisor keeps.
+    pub kept_bytes: u64,
+    /// Bytes of the hypervisor's text.
+    pub text_bytes: u64,
+    /// TSC ticks from entry to the root's first instruction, waits not counted.
+    pub boot_ticks: u64,
+}

@@ -1,0 +1,99 @@
+//! What happens after an exit.
+
+use core::sync::atomic::Ordering;
+
+use guest::{Event, Exit, Gpr, Vcpu};
+
+use super::run::Running;
+use super::{Activity, intercept};
+use crate::Kernel;
+use crate::hypercall::Scratch;
+use crate::seams::Machine;
+
+impl<M: Machine> Kernel<M> {
+    /// Handles every exit but [`Exit::Host`].
+    #[inline]
+    pub(crate) fn handle_exit(
+        &self,
+        running: &mut Running<'_, M>,
+        exit: Exit,
+        scratch: &mut Scratch,
+    ) {
+        match exit {
+            Exit::Cpuid => Self::cpuid(running),
+            Exit::Hypercall => self.hypercall(running, scratch),
+            Exit::ReadMsr => self.read_msr(running),
+            Exit::WriteMsr => self.write_msr(running),
+            Exit::Host => (),
+            Exit::InterruptWindow => running.vp.vcpu.request_window(false),
+            Exit::Halt => Self::halt(running),
+            Exit::Pause => Self::pause(running),
+            Exit::CacheFlush => running.vp.vcpu.advance(),
+            Exit::Port(access) => self.port(running, access),
+            Exit::Memory(access) => self.memory(running, access),
+            Exit::Exception { vector, error_code } => {
+                running
+                    .vp
+                    .vcpu
+                    .inject(Event::Exception { vector, error_code });
+            }
+            Exit::Xsetbv => Self::xsetbv(running),
+            Exit::NoSuchInstruction => running.vp.vcpu.inject(Event::INVALID_OPCODE),
+            Exit::Shutdown => self.stop(running, intercept::Stop::TripleFault),
+            Exit::InvalidState => self.stop(running, intercept::Stop::InvalidState),
+            Exit::Unknown(_) => self.stop(running, intercept::Stop::Unknown),
+        }
+    }
+
+    fn halt(running: &mut Running<'_, M>) {
+        running.vp.vcpu.advance();
+        let awake = running.vp.nmi
+            || running
+                .vp
+                .apic
+                .pending(running.vp.vcpu.task_priority())
+                .is_some()
+            || running.vp.vcpu.has_pending_event();
+        if !awake {
+            running.vp.activity = Activity::Halted;
+        }
+    }
+
+    /// A VP that waits for another one gives way to it.
+    fn pause(running: &mut Running<'_, M>) {
+        running.vp.vcpu.advance();
+        let other = running.lp.ready.next_after(running.vp.slot);
+        if other.is_some_and(|slot| slot != running.vp.slot) {
+            running.lp.preempt.store(true, Ordering::Relaxed);
+        }
+    }
+
+    fn xsetbv(running: &mut Running<'_, M>) {
+        let vcpu = &mut running.vp.vcpu;
+        let value = vcpu.gpr(Gpr::Rdx) << 32 | u64::from(vcpu.gpr(Gpr::Rax) as u32);
+        let index = vcpu.gpr(Gpr::Rcx) as u32;
+        if vcpu.cpl() == 0 && vcpu.set_xcr(index, value) {
+            vcpu.advance();
+        } else {
+            vcpu.inject(Event::GENERAL_PROTECTION);
+        }
+    }
+
+    #[inline]
+    fn cpuid(running: &mut Running<'_, M>) {
+        let vp = &mut *running.vp;
+        let leaf = vp.vcpu.gpr(Gpr::Rax) as u32;
+        let subleaf = vp.vcpu.gpr(Gpr::Rcx) as u32;
+        let host = M::Vcpu::host_cpuid(leaf, subleaf);
+        vp.cpuid.osxsave = vp.vcpu.osxsave();
+        vp.cpuid.vp_count = running.partition.vp_count.load(Ordering::Relaxed);
+        let answer = guest::cpuid::answer(leaf, subleaf, host, &vp.cpuid);
+        for (register, value) in [Gpr::Rax, Gpr::Rbx, Gpr::Rcx, Gpr::Rdx]
+            .into_iter()
+            .zip(answer)
+        {
+            vp.vcpu.set_gpr(register, u64::from(value));
+        }
+        vp.vcpu.advance();
+    }
+}

@@ -1,0 +1,140 @@
+//! RDMSR and WRMSR.
+
+use core::sync::atomic::Ordering;
+
+use abi::msr;
+use abi::partition::privilege;
+use guest::apic::Effect;
+use guest::msr::{self as policy, MsrAction};
+use guest::{Event, Gpr, Vcpu};
+
+use super::run::Running;
+use crate::seams::Machine;
+use crate::{Kernel, synic};
+
+impl<M: Machine> Kernel<M> {
+    #[inline]
+    pub(crate) fn read_msr(&self, running: &mut Running<'_, M>) {
+        let index = running.vp.vcpu.gpr(Gpr::Rcx) as u32;
+        let Some(value) = self.msr_value(running, index) else {
+            running.vp.vcpu.inject(Event::GENERAL_PROTECTION);
+            return;
+        };
+        let vcpu = &mut running.vp.vcpu;
+        vcpu.set_gpr(Gpr::Rax, value & 0xffff_ffff);
+        vcpu.set_gpr(Gpr::Rdx, value >> 32);
+        vcpu.advance();
+    }
+
+    #[inline]
+    pub(crate) fn write_msr(&self, running: &mut Running<'_, M>) {
+        let vcpu = &running.vp.vcpu;
+        let index = vcpu.gpr(Gpr::Rcx) as u32;
+        let value = vcpu.gpr(Gpr::Rdx) << 32 | u64::from(vcpu.gpr(Gpr::Rax) as u32);
+        if self.set_msr(running, index, value).is_some() {
+            running.vp.vcpu.advance();
+        } else {
+            running.vp.vcpu.inject(Event::GENERAL_PROTECTION);
+        }
+    }
+
+    /// Value of an MSR for the guest; `None` is #GP.
+    fn msr_value(&self, running: &mut Running<'_, M>, index: u32) -> Option<u64> {
+        match policy::read(index) {
+            MsrAction::Apic => {
+                let class = running.vp.vcpu.task_priority();
+                running.vp.apic.read(index, class, self.machine.now()).ok()
+            }
+            MsrAction::Synthetic => self.synthetic_value(running, index),
+            MsrAction::Processor => running.vp.vcpu.read_msr(index),
+            MsrAction::Fixed(value) => Some(value),
+            MsrAction::TimeStamp => Some(self.machine.now()),
+            MsrAction::ApicBase => Some(running.vp.apic.base()),
+            MsrAction::Fault => None,
+        }
+    }
+
+    /// Writes an MSR for the guest; `None` is #GP.
+    fn set_msr(&self, running: &mut Running<'_, M>, index: u32, value: u64) -> Option<()> {
+        match policy::write(index, value) {
+            MsrAction::Apic => self.set_x2apic(running, index, value),
+            MsrAction::Synthetic => self.set_synthetic(running, index, value),
+            MsrAction::Processor => running.vp.vcpu.write_msr(index, value)?.then_some(()),
+            MsrAction::Fixed(_) => Some(()),
+            MsrAction::ApicBase => running.vp.apic.set_base(value).ok(),
+            MsrAction::TimeStamp | MsrAction::Fault => None,
+        }
+    }
+
+    #[inline]
+    fn set_x2apic(&self, running: &mut Running<'_, M>, index: u32, value: u64) -> Option<()> {
+        let effect = running
+            .vp
+            .apic
+            .write(index, value, self.machine.now())
+            .ok()?;
+        match effect {
+            Effect::None => (),
+            // Nothing level-triggered is ever accepted: pins are mapped for edges only.
+            Effect::EndOfInterrupt { .. } => (),
+            Effect::TaskPriority(class) => running.vp.vcpu.set_task_priority(class),
+            Effect::TimerChanged => self.timer_changed(running),
+            Effect::Ipi(request) => self.send_ipi(running, &request),
+        }
+        Some(())
+    }
+
+    fn synthetic_value(&self, running: &Running<'_, M>, index: u32) -> Option<u64> {
+        let cell = running.partition;
+        let privileges = cell.privileges.load(Ordering::Relaxed);
+        let vp = &*running.vp;
+        match index {
+            msr::VP_INDEX => Some(u64::from(vp.index.0)),
+            msr::GUEST_OS_ID => Some(cell.body.lock().guest_os_id),
+            msr::HYPERCALL => Some(cell.body.lock().hypercall_msr),
+            msr::TIME_REF_COUNT => Some(self.reference_time(cell.body.lock().created)),
+            msr::TSC_FREQUENCY => Some(self.machine.tsc_hz()),
+            msr::APIC_FREQUENCY => Some(guest::apic::bus_frequency(self.machine.tsc_hz())),
+            msr::TPR => Some(u64::from(vp.vcpu.task_priority()) << 4),
+            msr::VP_ASSIST_PAGE => Some(vp.assist_msr),
+            _ if privileges & privilege::SYNIC_MSRS != 0 => vp.synic.read(index),
+            _ => None,
+        }
+    }
+
+    fn set_synthetic(&self, running: &mut Running<'_, M>, index: u32, value: u64) -> Option<()> {
+        let cell = running.partition;
+        match index {
+            msr::GUEST_OS_ID => cell.body.lock().guest_os_id = value,
+            msr::EOI if value == 0 => {
+                running.vp.apic.end_of_interrupt();
+            }
+            msr::TPR => running
+                .vp
+                .vcpu
+                .set_task_priority(u8::try_from(value).ok()? >> 4),
+            // Kept for guests that insist; the page is never written, so it says what a fresh page says.
+            msr::VP_ASSIST_PAGE => running.vp.assist_msr = value,
+            _ => return self.set_synic(running, index, value),
+        }
+        Some(())
+    }
+
+    fn set_synic(&self, running: &mut Running<'_, M>, index: u32, value: u64) -> Option<()> {
+        let privileges = running.partition.privileges.load(Ordering::Relaxed);
+        if privileges & privilege::SYNIC_MSRS == 0 {
+            return None;
+        }
+        let effect = running.vp.synic.write(index, value)?;
+        if effect == synic::Effect::LookForMessages {
+            self.deliver_messages(running);
+        }
+        Some(())
+    }
+
+    /// Time since a TSC value in units of 100 ns.
+    pub(crate) fn reference_time(&self, since: u64) -> u64 {
+        let ticks = u128::from(self.machine.now().wrapping_sub(since));
+        (ticks * 10_000_000 / u128::from(self.machine.tsc_hz().max(1))) as u64
+    }
+}
