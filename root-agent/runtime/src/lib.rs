@@ -21,6 +21,7 @@ pub mod fault;
 pub mod hypercall;
 pub mod input;
 pub mod interrupt;
+pub mod measure;
 pub mod memory;
 pub mod mmio;
 pub mod msr;

@@ -59,6 +59,20 @@ impl Mmio {
         self.length
     }
 
+    /// Writes four bytes, and gives the time stamp of just before.
+    pub fn write32_stamped(&self, offset: u64, value: u32) -> u64 {
+        let Some(address) = self.address(offset, 4) else {
+            return 0;
+        };
+        let (low, high): (u64, u64);
+        // SAFETY: as for `write32`.
+        unsafe {
+            asm!("lfence", "rdtsc", "mov [{1}], {0:e}", in(reg) value, in(reg) address,
+                out("rax") low, out("rdx") high, options(nostack, preserves_flags));
+        }
+        high << 32 | low
+    }
+
     const fn address(&self, offset: u64, size: u64) -> Option<u64> {
         match offset.checked_add(size) {
             Some(end) if end <= self.length && offset.is_multiple_of(size) => {

@@ -1,0 +1,202 @@
+//! HC-01, HC-03, HC-05, HC-16: hypercalls of a guest that has no rights.
+
+use abi::call::Form;
+use abi::vendor::{Counters, CountersOf};
+use abi::{Call, CallInput, Status};
+use runtime::cmdline::CommandLine;
+use runtime::{hypercall, println};
+use zerocopy::IntoBytes;
+
+use crate::report;
+
+const SELF: u64 = u64::MAX;
+
+/// The one call that a guest may make: its own counters.
+const ALLOWED: Call = Call::VendorCounters;
+
+fn counters() -> Result<Counters, Status> {
+    hypercall::call(
+        ALLOWED,
+        &CountersOf {
+            partition: SELF,
+            lp: 0,
+        },
+    )
+}
+
+/// HC-16: each call is refused, and the one that is allowed works before and after.
+pub fn privileges(_line: CommandLine<'_>) -> bool {
+    let control = counters().is_ok();
+    let mut wrong = 0;
+    for &call in Call::ALL.iter().filter(|&&call| call != ALLOWED) {
+        let status = attempt(call);
+        if status != Status::ACCESS_DENIED {
+            println!("probe: call {:#06x} {call:?} gave {status:?}", call as u16);
+            wrong += 1;
+        }
+    }
+    let good = control && wrong == 0 && counters().is_ok();
+    report(
+        "privileges",
+        good,
+        format_args!("control {control} not denied {wrong}"),
+    )
+}
+
+/// The call on the own partition, otherwise zeroes.
+fn attempt(call: Call) -> Status {
+    let mut input = [0_u8; 512];
+    if let Some(first) = input.first_chunk_mut::<8>() {
+        *first = SELF.to_le_bytes();
+    }
+    let control = match call.signature().form {
+        Form::Rep { .. } => CallInput::rep(call as u16, 1, 0),
+        Form::Simple | Form::Variable => CallInput::simple(call as u16),
+    };
+    hypercall::raw(control, &[&input], &mut []).status()
+}
+
+fn with(control: CallInput) -> Status {
+    let input = CountersOf {
+        partition: SELF,
+        lp: 0,
+    };
+    hypercall::raw(control, &[input.as_bytes()], &mut []).status()
+}
+
+/// HC-05: each bit that does not belong there is noticed.
+pub fn control_words(_line: CommandLine<'_>) -> bool {
+    let code = ALLOWED as u16;
+    let mut wrong = 0;
+    let mut check = |name: &str, control: CallInput, wanted: Status| {
+        let status = with(control);
+        if status != wanted {
+            println!(
+                "probe: control word {name} {:#x} gave {status:?}",
+                control.0
+            );
+            wrong += 1;
+        }
+    };
+    let plain = CallInput::simple(code);
+    check("plain", plain, Status::SUCCESS);
+    for bit in (27..=31).chain(44..=47).chain(60..=63) {
+        let control = CallInput(plain.0 | 1 << bit);
+        check("reserved", control, Status::INVALID_HYPERCALL_INPUT);
+    }
+    let refused = [
+        ("repetitions", CallInput::rep(code, 1, 0)),
+        ("start", plain.with_start(1)),
+        ("variable header", plain.with_variable_header(1)),
+        ("long header", plain.with_variable_header(0x3ff)),
+        ("fast", CallInput::fast(code)),
+    ];
+    for (name, control) in refused {
+        check(name, control, Status::INVALID_HYPERCALL_INPUT);
+    }
+    for unknown in [0, 1, 0x3f, 0x1ff, 0xefff, 0xf0ff, 0xffff] {
+        let control = CallInput::simple(unknown);
+        check("unknown", control, Status::INVALID_HYPERCALL_CODE);
+    }
+    check("plain again", plain, Status::SUCCESS);
+    report("control-words", wrong == 0, format_args!("wrong {wrong}"))
+}
+
+/// HC-03: parameter addresses that are misaligned, cross a page, overlap, or are not memory.
+pub fn pages(_line: CommandLine<'_>) -> bool {
+    let (input, output) = hypercall::page_addresses();
+    let plain = CallInput::simple(ALLOWED as u16);
+    let mut wrong = 0;
+    // So that the input page holds a valid request.
+    let control = with(plain) == Status::SUCCESS
+        && hypercall::at(plain, input, output).status() == Status::SUCCESS;
+    let bad = [
+        ("input misaligned", input + 4, output),
+        ("output misaligned", input, output + 4),
+        ("input crosses a page", input + 4096 - 8, output + 8),
+        ("output crosses a page", input, output + 4096 - 8),
+        ("output is the input", input, input),
+        ("output overlaps the input", input, input + 8),
+        ("input is not mapped", 0xdead_0000, output),
+        ("output is not mapped", input, 0xdead_0000),
+        ("input is the local APIC", 0xfee0_0000, output),
+        ("output is the local APIC", input, 0xfee0_0000),
+        ("input is beyond the addresses", 1 << 60, output),
+        ("output is beyond the addresses", input, 1 << 60),
+        ("output is at the end", input, !7),
+        (
+            "input is a hypervisor address",
+            0xffff_8000_0010_0000,
+            output,
+        ),
+    ];
+    for (name, input, output) in bad {
+        let status = hypercall::at(plain, input, output).status();
+        if !matches!(
+            status,
+            Status::INVALID_ALIGNMENT | Status::INVALID_PARAMETER
+        ) {
+            println!("probe: {name} gave {status:?}");
+            wrong += 1;
+        }
+    }
+    let good = control && wrong == 0 && counters().is_ok();
+    report(
+        "pages",
+        good,
+        format_args!("control {control} wrong {wrong} of {}", bad.len()),
+    )
+}
+
+/// A sequence of numbers without a pattern (xorshift).
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+}
+
+/// HC-01: random calls get a status that the interface has, and leave this guest as it is.
+pub fn fuzz(line: CommandLine<'_>) -> bool {
+    let count = line.number("count").unwrap_or(20_000);
+    let mut random = Random(line.number("seed").unwrap_or(1) | 1);
+    let (mut unknown, mut done) = (0, 0_u64);
+    let mut input = [0_u8; 512];
+    for _ in 0..count {
+        for byte in input.chunks_mut(8) {
+            let value = random.next().to_le_bytes();
+            byte.copy_from_slice(value.get(..byte.len()).unwrap_or(&[]));
+        }
+        let control = control_word(&mut random);
+        let mut output = [0_u8; 64];
+        let status = hypercall::raw(control, &[&input], &mut output).status();
+        if status.name() == "UNKNOWN" {
+            println!("probe: control word {:#x} gave {status:?}", control.0);
+            unknown += 1;
+        }
+        done += u64::from(status == Status::SUCCESS);
+    }
+    report(
+        "calls",
+        unknown == 0 && counters().is_ok(),
+        format_args!("{count} made, {done} succeeded, {unknown} with no known status"),
+    )
+}
+
+/// Half of them nearly right, the others anything. Fast calls are left out of the nearly right ones' addresses: what
+/// a slow one may write to is this VP's own pages.
+fn control_word(random: &mut Random) -> CallInput {
+    let value = random.next();
+    let pick = (value >> 8) as usize % Call::ALL.len();
+    let code = Call::ALL.get(pick).map_or(0, |&call| call as u16);
+    match value & 3 {
+        0 => CallInput(random.next()),
+        1 => CallInput::rep(code, (value >> 16) as u16 & 0xff, 0),
+        2 => CallInput::simple(code).with_variable_header((value >> 16) as u16 & 7),
+        _ => CallInput::simple(code),
+    }
+}

@@ -1,0 +1,71 @@
+//! Further VPs, and interrupts between them.
+
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use runtime::cmdline::CommandLine;
+use runtime::{MAX_VPS, apic, clock, cpu, interrupt, println, vp};
+
+use crate::report;
+
+/// A question and its answer.
+const ASK: u8 = 0x70;
+const ANSWER: u8 = 0x71;
+const ROUNDS: u64 = 100;
+const PATIENCE: u64 = 2_000_000;
+
+static ASKED: [AtomicU64; MAX_VPS] = [const { AtomicU64::new(0) }; MAX_VPS];
+static FIRST_ID: AtomicU64 = AtomicU64::new(0);
+
+fn asked(_vector: u8) {
+    if let Some(count) = ASKED.get(vp::index() as usize) {
+        count.fetch_add(1, Ordering::AcqRel);
+    }
+    apic::send(FIRST_ID.load(Ordering::Acquire) as u32, ANSWER);
+}
+
+fn idle(_index: u32) {
+    loop {
+        cpu::wait_for_interrupt();
+    }
+}
+
+/// Starts `vps - 1` further VPs by start-up IPIs (APIC ids 1 and up) and asks each of them a hundred times.
+pub fn ipi(line: CommandLine<'_>) -> bool {
+    let vps = line.number("vps").unwrap_or(2).min(MAX_VPS as u64) as u32;
+    FIRST_ID.store(u64::from(apic::id()), Ordering::Release);
+    interrupt::set_handler(ASK, asked);
+    interrupt::set_handler(ANSWER, |_| {});
+    cpu::enable_interrupts();
+    for index in 1..vps {
+        if let Err(status) = vp::start_by_ipi(index, index, idle) {
+            return report("ipi", false, format_args!("VP {index} {status:?}"));
+        }
+        println!("probe: VP {index} runs");
+    }
+    let answered = (1..vps).map(ask).sum::<u64>();
+    let wanted = ROUNDS * u64::from(vps.saturating_sub(1));
+    report(
+        "ipi",
+        answered == wanted,
+        format_args!("{answered} of {wanted} answers"),
+    )
+}
+
+/// Asks one VP, one question after the other; the answers that came.
+fn ask(index: u32) -> u64 {
+    let mut answered = 0;
+    for _ in 0..ROUNDS {
+        let before = interrupt::count(ANSWER);
+        apic::send(index, ASK);
+        let end = clock::micros() + PATIENCE;
+        while interrupt::count(ANSWER) == before && clock::micros() < end {
+            cpu::pause();
+        }
+        answered += interrupt::count(ANSWER) - before;
+    }
+    let seen = ASKED
+        .get(index as usize)
+        .map_or(0, |count| count.load(Ordering::Acquire));
+    println!("probe: VP {index} was asked {seen} times");
+    answered.min(seen)
+}
