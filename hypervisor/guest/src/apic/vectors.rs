@@ -6,6 +6,8 @@ use address::Vector;
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct VectorSet {
     words: [u64; 4],
+    /// One bit per word that is not zero, so that an EOI that empties the set searches nothing.
+    occupied: u8,
     /// The highest member, -1 where there is none.
     highest: i16,
 }
@@ -14,6 +16,7 @@ impl Default for VectorSet {
     fn default() -> Self {
         Self {
             words: [0; 4],
+            occupied: 0,
             highest: -1,
         }
     }
@@ -44,30 +47,35 @@ impl VectorSet {
     /// Adds `vector`.
     #[inline]
     pub fn insert(&mut self, vector: Vector) {
-        self.words[usize::from(vector.0 >> 6)] |= 1 << (vector.0 & 63);
+        let word = vector.0 >> 6;
+        self.words[usize::from(word)] |= 1 << (vector.0 & 63);
+        self.occupied |= 1 << word;
         self.highest = self.highest.max(i16::from(vector.0));
     }
 
     /// Removes `vector`.
     #[inline]
     pub fn remove(&mut self, vector: Vector) {
-        let word = usize::from(vector.0 >> 6);
-        self.words[word] &= !(1 << (vector.0 & 63));
+        let word = vector.0 >> 6;
+        let left = self.words[usize::from(word)] & !(1 << (vector.0 & 63));
+        self.words[usize::from(word)] = left;
+        if left == 0 {
+            self.occupied &= !(1 << word);
+        }
         if self.highest == i16::from(vector.0) {
-            self.highest = self.search(word);
+            self.highest = self.search();
         }
     }
 
-    /// The highest member in the word `from` or below.
+    /// The highest member.
     #[inline]
-    fn search(&self, from: usize) -> i16 {
-        for index in (0..=from).rev() {
-            let word = self.words[index & 3];
-            if word != 0 {
-                return (index as i16) << 6 | (63 - word.leading_zeros() as i16);
-            }
+    fn search(&self) -> i16 {
+        if self.occupied == 0 {
+            return -1;
         }
-        -1
+        let index = self.occupied.ilog2() as usize & 3;
+        // A word that counts as occupied is not zero.
+        (index as i16) << 6 | (63 - self.words[index].leading_zeros() as i16)
     }
 
     /// 32 members as the register with this index shows them, 0 to 7.
