@@ -26,7 +26,7 @@ impl<M: Machine> Kernel<M> {
             Exit::WriteMsr => self.write_msr(running),
             Exit::Host => (),
             Exit::InterruptWindow => running.vp.vcpu.request_window(false),
-            Exit::Halt => Self::halt(running),
+            Exit::Halt => self.halt(running),
             Exit::Pause => Self::pause(running),
             Exit::CacheFlush => running.vp.vcpu.advance(),
             Exit::Port(access) => self.port(running, access),
@@ -45,17 +45,15 @@ impl<M: Machine> Kernel<M> {
         }
     }
 
-    fn halt(running: &mut Running<'_, M>) {
+    /// The VP waits for an interrupt. One that takes none could only be woken by an NMI or INIT: its parent is told.
+    fn halt(&self, running: &mut Running<'_, M>) {
         running.vp.vcpu.advance();
-        let awake = running.vp.nmi
-            || running
-                .vp
-                .apic
-                .pending(running.vp.vcpu.task_priority())
-                .is_some()
-            || running.vp.vcpu.has_pending_event();
-        if !awake {
-            running.vp.activity = Activity::Halted;
+        if running.vp.has_wake_event() {
+            return;
+        }
+        running.vp.activity = Activity::Halted;
+        if !running.vp.takes_interrupts() && !running.vp.is_root() {
+            self.stop(running, intercept::Stop::Halted);
         }
     }
 

@@ -13,6 +13,7 @@ use core::sync::atomic::{AtomicU16, AtomicU64, Ordering};
 use abi::message::Message;
 use address::{LpIndex, PartitionId, Spa, VpIndex};
 use arrayvec::ArrayVec;
+use guest::Vcpu;
 use guest::apic::LocalApic;
 use spin::Mutex;
 
@@ -43,6 +44,8 @@ impl VpSlot {
 
 /// Frames that a VP keeps, control structures and overlay pages.
 pub const MAX_VP_FRAMES: usize = 16;
+
+const RFLAGS_IF: u64 = 1 << 9;
 
 /// What the VP waits for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -96,6 +99,19 @@ impl<M: Machine> Vp<M> {
     #[must_use]
     pub fn is_runnable(&self) -> bool {
         self.activity == Activity::Running && !self.explicit_suspend && !self.intercept_suspend
+    }
+
+    /// Whether the guest takes interrupts: RFLAGS.IF.
+    #[must_use]
+    pub fn takes_interrupts(&self) -> bool {
+        self.vcpu.rflags() & RFLAGS_IF != 0
+    }
+
+    /// Whether something waits that ends a halt.
+    #[must_use]
+    pub fn has_wake_event(&self) -> bool {
+        let interrupt = || self.apic.pending(self.vcpu.task_priority()).is_some();
+        self.nmi || self.vcpu.has_pending_event() || (self.takes_interrupts() && interrupt())
     }
 
     /// Whether its parent may look at its registers.

@@ -197,8 +197,7 @@ impl<M: Machine> Kernel<M> {
 
     /// A halted VP goes on when an interrupt or an NMI waits.
     fn end_halt(vp: &mut Vp<M>) {
-        let awake = vp.nmi || vp.apic.pending(vp.vcpu.task_priority()).is_some();
-        if vp.activity == Activity::Halted && awake {
+        if vp.activity == Activity::Halted && vp.has_wake_event() {
             vp.activity = Activity::Running;
         }
     }
