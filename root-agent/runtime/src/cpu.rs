@@ -116,6 +116,15 @@ pub(crate) fn cr3() -> u64 {
     value
 }
 
+/// Loads a page-table root.
+///
+/// # Safety
+/// The tables map everything that the program uses where it is.
+pub(crate) unsafe fn set_cr3(value: u64) {
+    // SAFETY: the caller's promise.
+    unsafe { asm!("mov cr3, {}", in(reg) value, options(nostack, preserves_flags)) };
+}
+
 /// CR0.
 #[must_use]
 pub(crate) fn cr0() -> u64 {

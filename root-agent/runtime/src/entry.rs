@@ -5,7 +5,6 @@ use arrayvec::ArrayVec;
 use spin::Once;
 
 use crate::boot;
-#[cfg(not(test))]
 use crate::cell::Shared;
 use crate::cmdline::CommandLine;
 use crate::exit::{self, Verdict};
@@ -121,6 +120,7 @@ pub unsafe fn begin_payload(
     main: fn(CommandLine<'static>) -> Verdict,
 ) -> ! {
     begin();
+    load_tables();
     // SAFETY: the caller's promise.
     let found = unsafe { boot::find(info, image) };
     RSDP.call_once(|| found.rsdp);
@@ -133,6 +133,31 @@ pub unsafe fn begin_payload(
     }
     apic::enable();
     exit::with(main(CommandLine(found.cmdline)))
+}
+
+/// Identity map of the first 4 GiB in 2 MiB pages: one table of level 4, one of level 3, four of level 2.
+#[doc(hidden)]
+pub static TABLES: Shared<[[u64; 512]; 6]> = Shared::new([[0; 512]; 6]);
+
+/// Leaves the page tables that the guest was started with: they may lie in memory that the map calls free.
+fn load_tables() {
+    const TABLE: u64 = 0b11;
+    const LARGE: u64 = 0b1000_0011;
+    let base = TABLES.pointer() as u64;
+    let entries = TABLES.pointer().cast::<u64>();
+    // SAFETY: all indices are inside the six tables. The map is the one that the program runs on already.
+    unsafe {
+        entries.write((base + 4096) | TABLE);
+        for table in 0..4 {
+            entries
+                .add(512 + table)
+                .write((base + 4096 * (2 + table as u64)) | TABLE);
+        }
+        for page in 0..2048 {
+            entries.add(1024 + page).write((page as u64) << 21 | LARGE);
+        }
+        cpu::set_cr3(base);
+    }
 }
 
 fn begin() {
@@ -170,14 +195,6 @@ macro_rules! payload {
             // SAFETY: the first instructions call this once, with RDI as it was.
             unsafe { $crate::entry::begin_payload(info, image, $main) }
         }
-
-        /// Page tables for the native entry: one level 4, one level 3, four level 2.
-        #[repr(C, align(4096))]
-        struct NativeTables(::core::cell::UnsafeCell<[[u64; 512]; 6]>);
-        // SAFETY: only the native entry writes them, before anything else runs.
-        unsafe impl Sync for NativeTables {}
-        static NATIVE_TABLES: NativeTables =
-            NativeTables(::core::cell::UnsafeCell::new([[0; 512]; 6]));
 
         /// PVH entry: 32-bit protected mode without paging, EBX = start information.
         #[unsafe(naked)]
@@ -232,7 +249,7 @@ macro_rules! payload {
                 ".word 23",
                 ".long 5b",
                 ".code64",
-                tables = sym NATIVE_TABLES,
+                tables = sym $crate::entry::TABLES,
                 start = sym _start,
             )
         }

@@ -31,7 +31,8 @@ pub mod serial;
 pub mod synic;
 pub mod vp;
 
-mod cell;
+#[doc(hidden)]
+pub mod cell;
 
 /// Virtual processors that the runtime has tables and pages for.
 pub const MAX_VPS: usize = 64;
