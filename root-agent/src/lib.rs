@@ -6,12 +6,18 @@
 
 extern crate alloc;
 
+pub mod agent;
 pub mod calls;
+pub mod commands;
 pub mod console;
 pub mod emulation;
 pub mod facts;
 pub mod failure;
 pub mod guest_image;
+pub mod intercept;
 pub mod machine;
+pub mod partition;
 pub mod pci;
 pub mod protocol;
+pub mod script;
+pub mod service;

@@ -5,6 +5,9 @@ use alloc::vec::Vec;
 
 use crate::protocol::reply::{Reply, Row};
 
+/// Columns that a line of a terminal has room for.
+const COLUMNS_MAX: usize = 13;
+
 /// Writes rows below headings where they have the same keys, each row as a list of its own where they have not.
 #[must_use]
 pub fn render(reply: &Reply) -> String {
@@ -15,15 +18,22 @@ pub fn render(reply: &Reply) -> String {
         let (table, rest) = rows.split_at(alike.max(1));
         if single_text(first) {
             lines(&mut text, table);
+        } else if first.0.len() > COLUMNS_MAX {
+            table.iter().for_each(|row| list(&mut text, row));
         } else {
             grid(&mut text, table);
         }
         rows = rest;
     }
-    for (key, value) in &reply.result.0 {
+    list(&mut text, &reply.result);
+    text
+}
+
+/// One value a line.
+fn list(text: &mut String, row: &Row) {
+    for (key, value) in &row.0 {
         text.push_str(&alloc::format!("{key}: {value}\n"));
     }
-    text
 }
 
 fn same_keys(a: &Row, b: &Row) -> bool {

@@ -1,6 +1,7 @@
 //! Bus 0 of a child: which function an access means, by ports (PCI Local Bus Specification 3.0, 3.2.2.3) or by
 //! memory (PCI Firmware Specification, "MCFG").
 
+use abi::interrupt::Entry;
 use address::DeviceId;
 use alloc::vec::Vec;
 
@@ -73,6 +74,13 @@ impl Bus {
     /// The functions: real name and device number.
     pub fn devices(&self) -> impl Iterator<Item = (DeviceId, u8)> + '_ {
         self.functions.iter().map(|f| (f.device, f.slot))
+    }
+
+    /// The interrupt of a message of a device.
+    #[must_use]
+    pub fn interrupt(&self, device: DeviceId, index: usize) -> Option<Entry> {
+        let function = self.functions.iter().find(|f| f.device == device);
+        function.and_then(|function| function.interrupt(index))
     }
 
     /// Reads a port of configuration mechanism 1.

@@ -1,5 +1,6 @@
 //! A function as the child sees it.
 
+use abi::interrupt::Entry;
 use address::DeviceId;
 use alloc::vec::Vec;
 
@@ -147,6 +148,14 @@ impl Function {
         if let (Some((bar, offset)), Some(msix)) = (self.trapped(address, size), &mut self.msix) {
             msix.write((bar, offset, size), value, (&self.space, vps), hardware);
         }
+    }
+
+    /// The interrupt of an MSI-X table entry, or of MSI as entry 0.
+    #[must_use]
+    pub fn interrupt(&self, index: usize) -> Option<Entry> {
+        let msix = self.msix.as_ref().and_then(|msix| msix.entry(index));
+        let msi = self.msi.as_ref().filter(|_| index == 0);
+        msix.or_else(|| msi.and_then(Msi::entry))
     }
 
     /// Takes everything from the child: interrupts, then BARs.

@@ -38,6 +38,12 @@ impl Msi {
         }
     }
 
+    /// The interrupt that it has been given.
+    #[must_use]
+    pub fn entry(&self) -> Option<Entry> {
+        self.granted.map(|(entry, _)| entry)
+    }
+
     fn wanted(&self, space: &Space, vps: u32) -> Option<Target> {
         let at = u16::from(self.description.offset);
         let enabled = space.read(at + 2, 1) & 1 != 0;

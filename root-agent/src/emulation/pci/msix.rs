@@ -159,6 +159,13 @@ impl Msix {
         }
     }
 
+    /// The interrupt that a table entry has been given.
+    #[must_use]
+    pub fn entry(&self, index: usize) -> Option<Entry> {
+        let granted = self.vectors.get(index)?.granted;
+        granted.map(|(entry, _)| entry)
+    }
+
     fn control(&self, space: &Space) -> u32 {
         space.read(u16::from(self.description.offset) + 3, 1)
     }

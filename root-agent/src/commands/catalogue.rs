@@ -1,0 +1,227 @@
+//! Which commands there are, and how each is written.
+
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use super::arguments::Arguments;
+use crate::failure::Failure;
+use crate::protocol::reply::{Reply, Row};
+use crate::protocol::words::Word;
+
+/// A command.
+pub struct Spec {
+    /// Its first word.
+    pub name: &'static str,
+    /// Words that it takes: at least, at most.
+    pub words: (usize, usize),
+    /// `key=value` pairs that it takes.
+    pub keys: &'static [&'static str],
+    /// How its arguments are written.
+    pub usage: &'static str,
+    /// What it does.
+    pub help: &'static str,
+}
+
+const fn spec(
+    name: &'static str,
+    words: (usize, usize),
+    keys: &'static [&'static str],
+    usage: &'static str,
+    help: &'static str,
+) -> Spec {
+    Spec {
+        name,
+        words,
+        keys,
+        usage,
+        help,
+    }
+}
+
+/// Every command, in the order of `help`.
+pub const COMMANDS: &[Spec] = &[
+    spec(
+        "help",
+        (0, 1),
+        &[],
+        "[COMMAND]",
+        "lists the commands, or explains one",
+    ),
+    spec("lps", (0, 0), &[], "", "lists the logical processors"),
+    spec(
+        "memory",
+        (0, 0),
+        &[],
+        "",
+        "shows what memory there is and whose it is",
+    ),
+    spec("iommus", (0, 0), &[], "", "lists the IOMMUs"),
+    spec(
+        "devices",
+        (0, 0),
+        &[],
+        "",
+        "lists the PCI devices with owner and state",
+    ),
+    spec(
+        "whynot",
+        (1, 1),
+        &[],
+        "DEVICE",
+        "says why a device cannot be assigned",
+    ),
+    spec("partitions", (0, 0), &[], "", "lists the partitions"),
+    spec(
+        "create",
+        (1, 1),
+        &["memory", "vps", "lps"],
+        "NAME [memory=64M] [vps=1] [lps=0,1..]",
+        "makes a partition; VPs go to the listed LPs in turn",
+    ),
+    spec(
+        "load",
+        (2, 2),
+        &["cmdline", "module"],
+        "NAME IMAGE [cmdline=\"…\"] [module=FILE]…",
+        "loads an ELF64 or Multiboot1 image from the boot volume",
+    ),
+    spec(
+        "assign",
+        (2, 3),
+        &[],
+        "NAME DEVICE [without-reset]",
+        "gives a device to a partition, after a reset",
+    ),
+    spec(
+        "unassign",
+        (2, 2),
+        &[],
+        "NAME DEVICE",
+        "takes a device back",
+    ),
+    spec(
+        "start",
+        (1, 1),
+        &[],
+        "NAME",
+        "starts a partition, or lets it go on",
+    ),
+    spec(
+        "stop",
+        (1, 1),
+        &[],
+        "NAME",
+        "holds a partition; start lets it go on",
+    ),
+    spec(
+        "delete",
+        (1, 1),
+        &[],
+        "NAME",
+        "removes a partition and takes all back",
+    ),
+    spec("show", (1, 1), &[], "NAME", "shows a partition"),
+    spec("domains", (0, 1), &[], "[NAME]", "lists the device domains"),
+    spec(
+        "domain",
+        (3, 4),
+        &["iova", "page", "pages", "write"],
+        "create|delete|flush NAME ID | attach NAME ID DEVICE | block NAME DEVICE | \
+         map NAME ID iova=N page=N [pages=1] [write=1] | unmap|query NAME ID iova=N [pages=1]",
+        "changes a device domain, or asks what it maps",
+    ),
+    spec("interrupts", (0, 0), &[], "", "lists the device interrupts"),
+    spec(
+        "retarget",
+        (3, 3),
+        &["vp", "vector"],
+        "NAME DEVICE MESSAGE vp=N vector=N",
+        "moves a message of a device to another VP or vector",
+    ),
+    spec("faults", (0, 0), &[], "", "lists the faults of devices"),
+    spec(
+        "counters",
+        (0, 2),
+        &[],
+        "[NAME | lp N]",
+        "shows counters of a partition or an LP",
+    ),
+    spec(
+        "console",
+        (1, 1),
+        &[],
+        "NAME|detach",
+        "shows a partition's console here, or none",
+    ),
+    spec(
+        "input",
+        (2, 2),
+        &[],
+        "NAME \"TEXT\"",
+        "types on a partition's console",
+    ),
+    spec("log", (0, 0), &[], "", "shows the hypervisor's log"),
+    spec(
+        "wait",
+        (1, 1),
+        &[],
+        "NAME",
+        "waits until a partition has stopped",
+    ),
+    spec(
+        "exit",
+        (1, 1),
+        &[],
+        "N",
+        "ends the emulator that this machine runs in",
+    ),
+    spec("reset", (0, 0), &[], "", "resets the machine"),
+    spec("power-off", (0, 0), &[], "", "powers the machine off"),
+];
+
+/// The command that a word names.
+pub fn find(word: &Word) -> Result<&'static Spec, Failure> {
+    let name = word.text.as_str();
+    let found = COMMANDS.iter().find(|spec| spec.name == name);
+    found.filter(|_| word.key.is_none()).ok_or_else(|| {
+        Failure::usage(format!(
+            "a command was expected, found \"{name}\": help lists them"
+        ))
+    })
+}
+
+/// Answers `help`.
+pub fn help(arguments: &Arguments) -> Result<Reply, Failure> {
+    let row = |spec: &Spec| {
+        Row::new()
+            .with("command", spec.name)
+            .with("arguments", spec.usage)
+            .with("what", spec.help)
+    };
+    let Some(name) = arguments.optional_word(0) else {
+        return Ok(Reply::of(COMMANDS.iter().map(row)));
+    };
+    let found = COMMANDS.iter().find(|spec| spec.name == name);
+    let spec =
+        found.ok_or_else(|| Failure::not_found(format!("there is no command \"{name}\"")))?;
+    Ok(Reply::of(core::iter::once(row(spec))))
+}
+
+/// Words that may stand at the end of what was typed, for completion.
+#[must_use]
+pub fn candidates(before: &str, names: &[String]) -> Vec<String> {
+    let mut words = before.split_whitespace();
+    let command = words.next().filter(|_| before.trim_start().contains(' '));
+    let Some(command) = command else {
+        return COMMANDS.iter().map(|spec| spec.name.to_string()).collect();
+    };
+    let Some(spec) = COMMANDS.iter().find(|spec| spec.name == command) else {
+        return Vec::new();
+    };
+    if spec.name == "help" {
+        return COMMANDS.iter().map(|spec| spec.name.to_string()).collect();
+    }
+    let keys = spec.keys.iter().map(|key| format!("{key}="));
+    keys.chain(names.iter().cloned()).collect()
+}
