@@ -10,6 +10,9 @@ use crate::Kernel;
 use crate::hypercall::Scratch;
 use crate::seams::Machine;
 
+/// #MC: the hardware's, and so never the guest's to handle.
+const MACHINE_CHECK: u8 = 18;
+
 impl<M: Machine> Kernel<M> {
     /// Handles every exit but [`Exit::Host`].
     #[inline]
@@ -31,6 +34,12 @@ impl<M: Machine> Kernel<M> {
             Exit::CacheFlush => running.vp.vcpu.advance(),
             Exit::Port(access) => self.port(running, access),
             Exit::Memory(access) => self.memory(running, access),
+            Exit::Exception {
+                vector: MACHINE_CHECK,
+                ..
+            } => {
+                self.stop(running, intercept::Stop::MachineCheck);
+            }
             Exit::Exception { vector, error_code } => {
                 running
                     .vp

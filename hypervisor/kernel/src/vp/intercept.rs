@@ -24,6 +24,8 @@ pub enum Stop {
     TripleFault,
     /// The processor refused its state.
     InvalidState,
+    /// The hardware reported an error while it ran.
+    MachineCheck,
     /// Halted, and no interrupt can wake it.
     Halted,
     /// An exit that nobody knows.
@@ -96,7 +98,7 @@ impl<M: Machine> Kernel<M> {
     /// The VP cannot go on.
     pub(crate) fn stop(&self, running: &mut Running<'_, M>, why: Stop) {
         let kind = match why {
-            Stop::TripleFault => kind::UNRECOVERABLE_EXCEPTION,
+            Stop::TripleFault | Stop::MachineCheck => kind::UNRECOVERABLE_EXCEPTION,
             Stop::Halted => kind::HALT_INTERCEPT,
             Stop::InvalidState | Stop::Unknown => kind::INVALID_VP_REGISTER_VALUE,
         };

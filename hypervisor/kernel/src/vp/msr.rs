@@ -4,13 +4,16 @@ use core::sync::atomic::Ordering;
 
 use abi::msr;
 use abi::partition::privilege;
-use guest::apic::Effect;
+use guest::apic::{BASE_X2APIC, Effect};
 use guest::msr::{self as policy, MsrAction};
 use guest::{Event, Gpr, Vcpu};
 
 use super::run::Running;
 use crate::seams::Machine;
 use crate::{Kernel, synic};
+
+/// The x2APIC end-of-interrupt register.
+const END_OF_INTERRUPT: u32 = guest::apic::msr::EOI;
 
 impl<M: Machine> Kernel<M> {
     #[inline]
@@ -31,6 +34,12 @@ impl<M: Machine> Kernel<M> {
         let vcpu = &running.vp.vcpu;
         let index = vcpu.gpr(Gpr::Rcx) as u32;
         let value = vcpu.gpr(Gpr::Rdx) << 32 | u64::from(vcpu.gpr(Gpr::Rax) as u32);
+        if index == END_OF_INTERRUPT && value == 0 && running.vp.apic.base() & BASE_X2APIC != 0 {
+            // The most frequent write of all.
+            running.vp.apic.end_of_interrupt();
+            running.vp.vcpu.advance();
+            return;
+        }
         if self.set_msr(running, index, value).is_some() {
             running.vp.vcpu.advance();
         } else {

@@ -153,15 +153,17 @@ impl<M: Machine> Kernel<M> {
             vp.vcpu.inject(Event::Nmi);
             return;
         }
-        let Some(vector) = vp.apic.pending(vp.vcpu.task_priority()) else {
+        let Some(vector) = vp.apic.waiting() else {
             return;
         };
-        if vp.vcpu.can_take_interrupt() {
+        let class = vector.0 >> 4;
+        if class > vp.vcpu.task_priority() && vp.vcpu.can_take_interrupt() {
             vp.apic.begin_service(vector);
             vp.vcpu.inject(Event::Interrupt(vector.0));
             running.cell.counters.injections.count();
         } else {
-            vp.vcpu.request_window(true);
+            // Also where only CR8 stands in the way, which the guest lowers without an exit.
+            vp.vcpu.request_window_for(class);
         }
     }
 
@@ -204,6 +206,11 @@ impl<M: Machine> Kernel<M> {
 
     /// The state after INIT: only a start-up IPI gets the VP going again.
     pub(crate) fn init(vp: &mut Vp<M>) {
+        if vp.activity == Activity::Halted {
+            // Whoever was told that nothing can wake it need not answer any more.
+            vp.intercept_suspend = false;
+            vp.message = None;
+        }
         vp.vcpu.reset(Reset::Init);
         vp.apic.reset();
         vp.nmi = false;
