@@ -60,7 +60,7 @@ pub struct Delivered {
     pub level: bool,
 }
 
-/// One dialect's unit, seen from the bus.
+/// One dialect's unit, seen from the bus, and from whoever plays fate.
 pub trait Unit {
     /// Translates one access of a requester and lets it land; the address that it reaches.
     ///
@@ -72,4 +72,17 @@ pub trait Unit {
     /// # Errors
     /// Where the unit refuses.
     fn interrupt(&self, requester: u16, address: u64, data: u32) -> Result<Delivered, Refused>;
+    /// Translates a write whose data is still under way.
+    ///
+    /// # Errors
+    /// Where the unit refuses.
+    fn launch(&self, requester: u16, iova: u64) -> Result<Flight, Refused>;
+    /// Lets a write land; `true` where it had not landed before, that is, where no drain had waited for it.
+    fn land(&self, flight: Flight) -> bool;
+    /// From now on it behaves so.
+    fn behave(&self, behaviour: Behaviour);
+    /// Whether it translates, and remaps interrupts to every local APIC, with none in a format that it does not remap.
+    fn guards(&self) -> bool;
+    /// Invalidations carried out since the last time it was asked.
+    fn invalidations(&self) -> usize;
 }

@@ -135,11 +135,6 @@ impl Vtd {
         }
     }
 
-    /// From now on it behaves so.
-    pub fn behave(&self, behaviour: Behaviour) {
-        self.state.borrow_mut().behaviour = behaviour;
-    }
-
     /// What it did since the last time it was asked.
     pub fn events(&self) -> Vec<Event> {
         std::mem::take(&mut self.state.borrow_mut().events)
@@ -193,30 +188,6 @@ impl Vtd {
             .filter(|entry| entry.1 & 1 != 0)
             .collect()
     }
-
-    /// Translates a write whose data is still under way.
-    ///
-    /// # Errors
-    /// Where the unit refuses.
-    pub fn launch(&self, requester: u16, iova: u64) -> Result<Flight, Refused> {
-        let (spa, domain) = self.translate(requester, iova, true)?;
-        let mut state = self.state.borrow_mut();
-        state.flown += 1;
-        let id = state.flown;
-        state.flights.push((id, domain, spa));
-        Ok(Flight { id })
-    }
-
-    /// Lets a write land; `true` where it had not landed before, that is, where no drain waited for it.
-    pub fn land(&self, flight: Flight) -> bool {
-        let mut state = self.state.borrow_mut();
-        let at = state.flights.iter().position(|it| it.0 == flight.id);
-        if let Some(at) = at {
-            let (_, _, spa) = state.flights.remove(at);
-            state.landed.push(spa);
-        }
-        at.is_some()
-    }
 }
 
 impl Unit for Vtd {
@@ -230,5 +201,37 @@ impl Unit for Vtd {
 
     fn interrupt(&self, requester: u16, address: u64, data: u32) -> Result<Delivered, Refused> {
         self.remap(requester, address, data)
+    }
+
+    fn behave(&self, behaviour: Behaviour) {
+        self.state.borrow_mut().behaviour = behaviour;
+    }
+
+    fn launch(&self, requester: u16, iova: u64) -> Result<Flight, Refused> {
+        let (spa, domain) = self.translate(requester, iova, true)?;
+        let mut state = self.state.borrow_mut();
+        state.flown += 1;
+        let id = state.flown;
+        state.flights.push((id, domain, spa));
+        Ok(Flight { id })
+    }
+    fn land(&self, flight: Flight) -> bool {
+        let mut state = self.state.borrow_mut();
+        let at = state.flights.iter().position(|it| it.0 == flight.id);
+        if let Some(at) = at {
+            let (_, _, spa) = state.flights.remove(at);
+            state.landed.push(spa);
+        }
+        at.is_some()
+    }
+
+    fn guards(&self) -> bool {
+        self.enabled() == (true, true, false) && self.extended_interrupts()
+    }
+
+    fn invalidations(&self) -> usize {
+        let events = self.events();
+        let counts = |event: &&Event| !matches!(event, Event::Wait | Event::Buffers);
+        events.iter().filter(counts).count()
     }
 }
