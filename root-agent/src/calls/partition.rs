@@ -1,6 +1,6 @@
-//! Life and properties of partitions.
+//! Life of partitions.
 
-use abi::partition::{CreatePartition, SetProperty, Target, flags, property};
+use abi::partition::{CreatePartition, Target, flags};
 use abi::{Call, Status};
 
 use super::{order, query};
@@ -28,15 +28,4 @@ pub fn finalize<M: Machine>(machine: &M, partition: u64) -> Result<(), Status> {
 /// Forgets a finalized partition.
 pub fn delete<M: Machine>(machine: &M, partition: u64) -> Result<(), Status> {
     order(machine, Call::DeletePartition, &Target { partition })
-}
-
-/// Lets no VP of the partition run, or lets them run again.
-pub fn suspend<M: Machine>(machine: &M, partition: u64, suspended: bool) -> Result<(), Status> {
-    let input = SetProperty {
-        partition,
-        code: property::SUSPEND,
-        reserved: 0,
-        value: u64::from(suspended),
-    };
-    order(machine, Call::SetPartitionProperty, &input)
 }

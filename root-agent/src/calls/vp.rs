@@ -77,6 +77,9 @@ pub fn read<M: Machine>(
     Ok(values.iter().map(|value| value[0]).collect())
 }
 
+/// Tries of an answer while another LP looks at the VP's registers.
+const RESUME_TRIES: usize = 10_000;
+
 /// Lets a VP go on after an intercept, with these registers.
 pub fn resume<M: Machine>(
     machine: &M,
@@ -85,7 +88,24 @@ pub fn resume<M: Machine>(
     mut registers: Vec<Register>,
 ) -> Result<(), Status> {
     registers.push(word(register::INTERCEPT_SUSPEND, 0));
-    write(machine, partition, vp, &registers)
+    for _ in 0..RESUME_TRIES {
+        match write(machine, partition, vp, &registers) {
+            Err(Status::INVALID_VP_STATE) => core::hint::spin_loop(),
+            result => return result,
+        }
+    }
+    Err(Status::INVALID_VP_STATE)
+}
+
+/// Holds a VP, or lets it go on.
+pub fn suspend<M: Machine>(
+    machine: &M,
+    partition: u64,
+    vp: u32,
+    suspended: bool,
+) -> Result<(), Status> {
+    let value = word(register::EXPLICIT_SUSPEND, u64::from(suspended));
+    write(machine, partition, vp, &[value])
 }
 
 /// Page number in the GPA map behind a guest-virtual page number.

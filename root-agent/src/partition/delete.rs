@@ -3,7 +3,7 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use super::{Life, Partition, assign, deposit};
+use super::{Life, Partition, assign, deposit, run};
 use crate::agent::Agent;
 use crate::calls;
 use crate::failure::Failure;
@@ -13,7 +13,7 @@ use crate::protocol::event::{Event, Stop, StopReason};
 /// Stops a partition, takes its devices and removes it.
 pub fn delete<M: Machine>(agent: &Agent<M>, partition: &Arc<Partition>) -> Result<(), Failure> {
     let machine = &agent.machine;
-    calls::partition::suspend(machine, partition.id, true)
+    run::hold(machine, partition)
         .map_err(|status| Failure::refused(status, "to stop the partition"))?;
     let before = core::mem::replace(&mut *partition.life.lock(), Life::Deleted);
     let devices: Vec<_> = partition.board.lock().bus.devices().collect();

@@ -1,12 +1,11 @@
 //! Starting, stopping and ending a partition.
 
-use abi::register::{self, activity};
+use abi::{Status, register};
 use alloc::format;
 
 use super::{Life, Partition};
 use crate::agent::Agent;
-use crate::calls::vp::word;
-use crate::calls::{self, vp};
+use crate::calls::vp::{self, word};
 use crate::failure::Failure;
 use crate::machine::Machine;
 use crate::protocol::event::{Event, Stop};
@@ -25,27 +24,31 @@ pub fn start<M: Machine>(agent: &Agent<M>, partition: &Partition) -> Result<(), 
             _ => return Err(Failure::state(format!("{name} is {}", life.word()))),
         }
     };
-    let begin = || {
-        if before == Life::Loaded {
-            release(machine, partition)?;
-        }
-        calls::partition::suspend(machine, partition.id, false)
-    };
-    begin().map_err(|status| {
+    release(machine, partition, before == Life::Loaded).map_err(|status| {
+        // None of its VPs goes on alone.
+        let _ = hold(machine, partition);
         *partition.life.lock() = before.clone();
         refused(status)
     })
 }
 
-/// VP 0 begins; the others wait for a start-up IPI.
-fn release<M: Machine>(machine: &M, partition: &Partition) -> Result<(), abi::Status> {
+/// Lets the VPs go on. At first VP 0 begins; the others wait for a start-up IPI, as they were made.
+fn release<M: Machine>(machine: &M, partition: &Partition, first: bool) -> Result<(), Status> {
+    if first {
+        let runs = word(register::INTERNAL_ACTIVITY_STATE, 0);
+        vp::write(machine, partition.id, 0, &[runs])?;
+    }
+    // VP 0 last: when it runs, the others can be started.
     for index in (0..partition.vps.len() as u32).rev() {
-        if index != 0 {
-            let waiting = word(register::INTERNAL_ACTIVITY_STATE, activity::STARTUP_SUSPEND);
-            vp::write(machine, partition.id, index, &[waiting])?;
-        }
-        let go = word(register::EXPLICIT_SUSPEND, 0);
-        vp::write(machine, partition.id, index, &[go])?;
+        vp::suspend(machine, partition.id, index, false)?;
+    }
+    Ok(())
+}
+
+/// Holds all VPs of a partition.
+pub fn hold<M: Machine>(machine: &M, partition: &Partition) -> Result<(), Status> {
+    for index in 0..partition.vps.len() as u32 {
+        vp::suspend(machine, partition.id, index, true)?;
     }
     Ok(())
 }
@@ -57,7 +60,7 @@ pub fn pause<M: Machine>(agent: &Agent<M>, partition: &Partition) -> Result<(), 
         let sentence = format!("{} does not run: it is {life}", partition.name);
         return Err(Failure::state(sentence));
     }
-    calls::partition::suspend(&agent.machine, partition.id, true)
+    hold(&agent.machine, partition)
         .map_err(|status| Failure::refused(status, "to stop the partition"))?;
     let mut life = partition.life.lock();
     if *life == Life::Running {
@@ -76,7 +79,7 @@ pub fn end<M: Machine>(agent: &Agent<M>, partition: &Partition, stop: Stop) {
         *life = Life::Ended(stop.clone());
     }
     // It does not run any more in any case: a VP that has not answered its intercept stays suspended.
-    let _ = calls::partition::suspend(&agent.machine, partition.id, true);
+    let _ = hold(&agent.machine, partition);
     if let Some(line) = partition.board.lock().uart.take_rest() {
         agent.tell(Event::Console {
             partition: partition.name.clone(),

@@ -37,22 +37,22 @@ fn size_all(config: &impl ConfigSpace) -> Result<Vec<Bar>, Status> {
         let offset = register::BAR0 + 4 * u16::from(index);
         let low = config.read(offset, 4);
         let wide = low & 0b111 == 0b100 && index < 5;
-        if low & 1 == 0 {
-            let mask = size_mask(config, offset, wide)?;
-            bars.extend(bar(config, index, low, wide, mask));
+        if low & 1 == 0
+            && let Some(size) = size(config, offset, wide)?
+        {
+            bars.extend(bar(config, index, low, wide, size));
         }
         index += if wide { 2 } else { 1 };
     }
     Ok(bars)
 }
 
-fn bar(config: &impl ConfigSpace, index: u8, low: u32, wide: bool, mask: u64) -> Option<Bar> {
+fn bar(config: &impl ConfigSpace, index: u8, low: u32, wide: bool, size: u64) -> Option<Bar> {
     let offset = register::BAR0 + 4 * u16::from(index);
     let high = if wide { config.read(offset + 4, 4) } else { 0 };
-    let size = mask & mask.wrapping_neg();
     let address = u64::from(high) << 32 | u64::from(low & !0xf);
-    // A size of 0 means that there is none; the largest would wrap.
-    let usable = (16..1 << 62).contains(&size) && address.is_multiple_of(size);
+    // What firmware has not placed cannot be shown, and the largest sizes would wrap.
+    let usable = address != 0 && size < 1 << 48 && address.is_multiple_of(size);
     usable.then_some(Bar {
         index,
         address,
@@ -62,19 +62,28 @@ fn bar(config: &impl ConfigSpace, index: u8, low: u32, wide: bool, mask: u64) ->
     })
 }
 
-/// Address bits that the register keeps, and puts the register back.
-fn size_mask(config: &impl ConfigSpace, offset: u16, wide: bool) -> Result<u64, Status> {
-    let low = probe(config, offset)? & !0xf;
-    if !wide {
-        return Ok(u64::from(low));
+/// The size of a BAR; `None` where there is none. The guard admits no address that lies outside a window, so that all
+/// ones cannot be written: instead each address bit is turned in its own write, and the first that the register keeps,
+/// or that the guard refuses because it would move the BAR, is the size.
+fn size(config: &impl ConfigSpace, offset: u16, wide: bool) -> Result<Option<u64>, Status> {
+    let low = config.read(offset, 4);
+    match config.write(offset, 4, low) {
+        Ok(_) => {}
+        Err(Status::ACCESS_DENIED) => return Ok(None),
+        Err(status) => return Err(status),
     }
-    let high = probe(config, offset + 4)?;
-    Ok(u64::from(high) << 32 | u64::from(low))
-}
-
-fn probe(config: &impl ConfigSpace, offset: u16) -> Result<u32, Status> {
-    let before = config.read(offset, 4);
-    let kept = config.write(offset, 4, u32::MAX);
-    config.write(offset, 4, before)?;
-    kept
+    for bit in 4..if wide { 64 } else { 32 } {
+        let register = offset + if bit < 32 { 0 } else { 4 };
+        let before = config.read(register, 4);
+        match config.write(register, 4, before ^ 1 << (bit % 32)) {
+            Err(Status::ACCESS_DENIED) => return Ok(Some(1 << bit)),
+            Err(status) => return Err(status),
+            Ok(_) if config.read(register, 4) != before => {
+                config.write(register, 4, before)?;
+                return Ok(Some(1 << bit));
+            }
+            Ok(_) => {}
+        }
+    }
+    Ok(None)
 }

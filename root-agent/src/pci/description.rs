@@ -239,6 +239,32 @@ pub mod tests {
         assert_eq!((found.power, found.express), (Some(0xc8), Some(0xe0)));
     }
 
+    /// As the guard: a base address that moves is refused.
+    struct Guarded(Fake);
+
+    impl ConfigSpace for Guarded {
+        fn read(&self, offset: u16, size: u8) -> u32 {
+            self.0.read(offset, size)
+        }
+
+        fn write(&self, offset: u16, size: u8, value: u32) -> Result<u32, Status> {
+            let before = self.read(offset, size);
+            let after = self.0.write(offset, size, value)?;
+            if (register::BAR0..0x28).contains(&offset) && after != before {
+                self.0.put(offset, &before.to_le_bytes());
+                return Err(Status::ACCESS_DENIED);
+            }
+            Ok(after)
+        }
+    }
+
+    #[test]
+    fn bars_are_sized_behind_a_guard_that_lets_none_move() {
+        let guarded = Guarded(Fake::network_card());
+        let open = Description::read(&guarded.0).unwrap();
+        assert_eq!(Description::read(&guarded).unwrap().bars, open.bars);
+    }
+
     #[test]
     fn cfg_08_lies_about_capabilities_end_in_refusals() {
         for (offset, lie) in [(0xa4u16, 7u8), (0xa4, 1), (0xa3, 0x07), (0xa6, 0xff)] {

@@ -75,16 +75,15 @@ impl VirtualBar {
 
     /// Shows it at an address, except the pages that hold MSI-X structures: those are emulated.
     pub fn show(&mut self, at: u64, msix: Option<&MsixDescription>, hardware: &mut impl Hardware) {
-        let mut done = 0;
-        for (offset, pages) in runs(&self.real, self.length(), msix) {
+        let all = || runs(&self.real, self.length(), msix);
+        for (done, (offset, pages)) in all().enumerate() {
             if !hardware.map_pages(at + offset, self.real.address + offset, pages) {
                 // Not a page of it stays: what is not shown reads all ones.
-                for (offset, pages) in runs(&self.real, self.length(), msix).take(done) {
+                for (offset, pages) in all().take(done) {
                     hardware.unmap_pages(at + offset, pages);
                 }
                 return;
             }
-            done += 1;
         }
         self.shown = Some(at);
     }

@@ -29,10 +29,10 @@ impl Msi {
         match (self.granted, wanted) {
             (None, Some(target)) => self.enable(target, hardware),
             (Some(_), None) => self.disable(hardware),
-            (Some((entry, old)), Some(new)) if old != new => {
-                if hardware.retarget_interrupt(entry, new) {
-                    self.granted = Some((entry, new));
-                }
+            (Some((entry, old)), Some(new))
+                if old != new && hardware.retarget_interrupt(entry, new) =>
+            {
+                self.granted = Some((entry, new));
             }
             _ => {}
         }
