@@ -21,3 +21,7 @@ pub mod pci;
 pub mod protocol;
 pub mod script;
 pub mod service;
+#[cfg(test)]
+mod stand_in;
+#[cfg(test)]
+mod whole_commands;
