@@ -49,9 +49,10 @@ fn console_line(machine: &mut Machine) -> Result<()> {
         outcome.lines
     );
     ensure!(
-        outcome.reason == "exit",
-        "the child ended by {} {}",
+        outcome.reason == "exit" && outcome.code == 1,
+        "the child ended by {} {} {}",
         outcome.reason,
+        outcome.code,
         outcome.detail
     );
     Ok(())
