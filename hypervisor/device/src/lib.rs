@@ -11,6 +11,7 @@
 //! | `domain` | domains: who has which, how they begin and end (invariant 2) |
 //! | `mapping` | what they map; the debt of a flush and its proof (invariants 1, 2, 7) |
 //! | `interrupt` | device interrupts, both halves always together (invariants 2, 4) |
+//! | `remapping` | the hardware half of them |
 //! | `software` | the software half: one load |
 //! | `release` | the end of a partition, in slices |
 //! | `fault` | faults, their budget, and units that stop answering (invariant 9) |
@@ -30,6 +31,7 @@ mod inventory;
 mod mapping;
 mod ownership;
 mod release;
+mod remapping;
 mod software;
 mod store;
 mod units;
