@@ -28,11 +28,6 @@ impl Tables {
             .find(|bytes| bytes.starts_with(signature))
             .copied()
     }
-
-    /// Every table.
-    pub fn all(&self) -> impl Iterator<Item = &'static [u8]> {
-        self.found.iter().copied()
-    }
 }
 
 /// Finds all tables. None at all is possible, and said.
@@ -64,6 +59,15 @@ pub fn find(facts: &Facts) -> Tables {
         }
     }
     tables
+}
+
+/// The DSDT that a FADT points to.
+pub fn dsdt(facts: &Facts, fadt: &[u8]) -> Option<&'static [u8]> {
+    let wide = fadt.get(140..148).map_or(0, |field| {
+        u64::from_le_bytes(field.try_into().unwrap_or_default())
+    });
+    let narrow = u64::from(u32::from_le_bytes(fadt.get(40..44)?.try_into().ok()?));
+    table(facts, if wide == 0 { narrow } else { wide })
 }
 
 /// Address of the XSDT, or RSDT, and the bytes of its entries.

@@ -31,9 +31,9 @@ pub fn hand_over() {
     OURS.store(false, Ordering::Release);
 }
 
-/// Moves the oldest bytes of the log out; returns how many.
-pub fn drain(to: &mut [u8]) -> usize {
-    RING.lock().drain(to)
+/// Copies log bytes from a position on, the oldest kept where that is gone; returns the position after them and how many.
+pub fn read(position: u64, to: &mut [u8]) -> (u64, usize) {
+    RING.lock().read(position, to)
 }
 
 struct Logger;
@@ -135,9 +135,8 @@ impl Write for Emergency {
 /// The newest bytes of the log; the oldest give way.
 struct Ring {
     bytes: [u8; RING_BYTES],
-    /// Bytes ever written and bytes ever taken out or lost.
+    /// Bytes ever written.
     written: u64,
-    taken: u64,
 }
 
 impl Ring {
@@ -145,24 +144,23 @@ impl Ring {
         Self {
             bytes: [0; RING_BYTES],
             written: 0,
-            taken: 0,
         }
     }
 
     fn push(&mut self, byte: u8) {
         self.bytes[self.written as usize % RING_BYTES] = byte;
         self.written += 1;
-        self.taken = self
-            .taken
-            .max(self.written.saturating_sub(RING_BYTES as u64));
     }
 
-    fn drain(&mut self, to: &mut [u8]) -> usize {
-        let count = to.len().min((self.written - self.taken) as usize);
-        for place in to.iter_mut().take(count) {
-            *place = self.bytes[self.taken as usize % RING_BYTES];
-            self.taken += 1;
+    fn read(&self, position: u64, to: &mut [u8]) -> (u64, usize) {
+        let oldest = self.written.saturating_sub(RING_BYTES as u64);
+        let mut at = position.clamp(oldest, self.written);
+        let mut count = 0;
+        for place in to.iter_mut().take((self.written - at) as usize) {
+            *place = self.bytes[at as usize % RING_BYTES];
+            at += 1;
+            count += 1;
         }
-        count
+        (at, count)
     }
 }

@@ -17,8 +17,7 @@ pub fn start(facts: &Facts) {
     unsafe { HEAP.lock().init(virtual_of(heap.start), bytes as usize) };
 }
 
-/// Bytes that are free, and bytes that are used.
-pub fn usage() -> (usize, usize) {
-    let heap = HEAP.lock();
-    (heap.free(), heap.used())
+/// Bytes that are free.
+pub fn free() -> usize {
+    HEAP.lock().free()
 }

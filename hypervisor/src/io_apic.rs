@@ -113,6 +113,11 @@ impl IoApic {
         u64::from(self.read(low + 1)) << 32 | u64::from(self.read(low))
     }
 
+    /// Masks a pin.
+    pub fn mask(&self, pin: u8) {
+        self.set(pin, self.get(pin) | MASKED);
+    }
+
     /// Writes the redirection entry of a pin: masked first, so that no half-written entry ever counts.
     pub fn set(&self, pin: u8, entry: u64) {
         if u32::from(pin) >= self.pins {

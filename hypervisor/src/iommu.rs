@@ -1,6 +1,6 @@
 //! The machine's side of the IOMMU units: registers, table memory and clock for each, and who may be used at all.
 
-use address::Spa;
+use address::{ApicId, Spa};
 use alloc::alloc::{Layout, alloc_zeroed};
 use alloc::vec::Vec;
 use device::{Boot, Capacities, Devices, Platform, UnitParts};
@@ -10,10 +10,11 @@ use iommu::{
     Clock, Description, Dialect, FrameSource, InterruptTable, ProbeError, Registers, TableMemory,
     Unit,
 };
-use topology::{Reason, Topology};
+use topology::{Problem, Reason, Topology};
 
 use crate::config_space::{self, Config};
-use crate::cpu::clock;
+use crate::cpu::apic::vector;
+use crate::cpu::{clock, per_lp};
 use crate::facts::Facts;
 use crate::memory::{self, physical_of};
 use crate::mmio;
@@ -25,9 +26,9 @@ const FIRST_BYTES: u64 = 4096;
 const INTERRUPT_FRAMES: u16 = 16;
 
 /// The machine, as the device crate sees it.
-pub struct Machine;
+pub struct DeviceSeams;
 
-impl Platform for Machine {
+impl Platform for DeviceSeams {
     type Hardware = UnitHardware;
     type Tables = Tables;
     type Config = Config;
@@ -206,31 +207,49 @@ fn parts(unit: Unit<UnitHardware>) -> Option<UnitParts<UnitHardware>> {
 pub fn start(
     facts: &Facts,
     tables: &crate::acpi_tables::Tables,
-    lps: u16,
-) -> (Topology, Devices<Machine>) {
+    fault_target: ApicId,
+) -> (Topology, Devices<DeviceSeams>) {
     config_space::start(facts, tables.find(b"MCFG"));
     let dmar = dmar(tables);
     let mut topology = topology::discover(&mut Config, config_space::buses(), dmar.as_ref());
-    for problem in &topology.problems {
-        log::warn!("{problem}");
-    }
+    report(&topology);
     judge(facts, &mut topology, dmar.as_ref());
     let boot = Boot {
         topology: &topology,
         units: probe(facts, &topology),
         tables: Tables,
         config: Config,
-        lps,
+        lps: per_lp::count() as u16,
         memory_bits: facts.memory_bits(),
         capacities: Capacities::default(),
     };
-    let devices = Devices::new(boot, &mut BootFrames);
+    let mut devices = Devices::new(boot, &mut BootFrames);
+    if let Err(error) = devices.set_fault_interrupt(fault_target, vector::IOMMU_FAULT) {
+        log::warn!("faults of an IOMMU unit are found only when somebody looks: {error:?}");
+    }
     log::info!(
         "{} IOMMU units, {} PCI functions",
         topology.units.len(),
         topology.functions.len()
     );
     (topology, devices)
+}
+
+/// Says what the walk found wrong, each once: firmware repeats itself.
+fn report(topology: &Topology) {
+    for (index, problem) in topology.problems.iter().enumerate() {
+        let same = |other: &&Problem| *other == problem;
+        if topology
+            .problems
+            .iter()
+            .take(index)
+            .any(|other| same(&other))
+        {
+            continue;
+        }
+        let times = topology.problems.iter().filter(same).count();
+        log::warn!("{problem} ({times} times)");
+    }
 }
 
 /// The DMAR, or nothing, which is said where it is there and broken.

@@ -13,24 +13,29 @@ mod facts;
 mod heap;
 mod io_apic;
 mod iommu;
+mod machine;
 mod memory;
 mod mmio;
 mod panic;
 mod platform;
+mod power;
+mod root;
 mod root_info;
+mod run;
 mod vp;
 
 use handoff::Handoff;
 
+use facts::Facts;
+
 /// Where the loader arrives, through the entry code in [`cpu::entry`].
 extern "C" fn start(handoff: *const Handoff) -> ! {
     cpu::per_lp::set_none();
-    let facts = facts::read(handoff);
-    boot(facts)
+    boot(facts::read(handoff))
 }
 
 /// The boot order.
-fn boot(facts: &'static facts::Facts) -> ! {
+fn boot(facts: &'static Facts) -> ! {
     console::start(facts.handoff.serial_port);
     log::info!("Portcullis {}", env!("CARGO_PKG_VERSION"));
     heap::start(facts);
@@ -40,27 +45,23 @@ fn boot(facts: &'static facts::Facts) -> ! {
     cpu::features::require(vp::check());
     cpu::clock::start(facts);
     let tables = acpi_tables::find(facts);
+    power::start(facts, &tables);
+    io_apic::start(facts, tables.find(b"APIC"));
     cpu::start_up::start_all(facts, &tables, boot_lp);
     memory::drop_identity_map(facts);
-    io_apic::start(facts, tables.find(b"APIC"));
-    let (topology, _devices) = iommu::start(facts, &tables, cpu::per_lp::count() as u16);
+    let (topology, devices) = iommu::start(facts, &tables, boot_lp.apic_id);
     let platform = platform::find(facts, &tables, &topology);
-    let _info = root_info::write(facts, &tables, &platform);
+    let info = root_info::write(facts, &tables, &platform);
+    let kernel = run::make_kernel(facts, &platform, topology, devices);
+    run::make_root(facts, kernel, info);
     announce(facts);
-    cpu::halt()
-}
-
-/// What an LP other than the boot processor does once it has its tables.
-fn run_lp(_lp: &'static cpu::per_lp::Lp) -> ! {
-    cpu::halt()
+    run::enter(facts, kernel)
 }
 
 /// The banner: what the machine has.
-fn announce(facts: &facts::Facts) {
+fn announce(facts: &Facts) {
     let mib = facts.ram_bytes() >> 20;
     let kept = facts.kept_bytes() >> 10;
-    log::info!(
-        "{mib} MiB RAM, {kept} KiB kept, {} LPs",
-        cpu::per_lp::count()
-    );
+    let lps = cpu::per_lp::count();
+    log::info!("{mib} MiB RAM, {kept} KiB kept, {lps} LPs");
 }

@@ -24,7 +24,7 @@ use super::stop::Stop;
 
 const PAGE: u64 = 4096;
 /// The boot processor's first stack.
-const STACK_BYTES: u64 = 64 << 10;
+const STACK_BYTES: u64 = 256 << 10;
 
 global_asm!(
     ".pushsection .text.trampoline, \"ax\"",

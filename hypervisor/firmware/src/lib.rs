@@ -5,7 +5,7 @@
 //! field can make it loop. What the facts mean for the machine (whether a register block lies in RAM, whether a device
 //! exists) is for the callers to judge.
 //!
-//! One file per table: [`madt`], [`mcfg`], [`dmar`], [`fadt`], [`hpet`]; [`overrides`] says which of several tables
+//! One file per table: [`madt`], [`mcfg`], [`dmar`], [`fadt`], [`hpet`], [`sleep`]; [`overrides`] says which of several tables
 //! with one signature counts.
 
 #![no_std]
@@ -21,6 +21,7 @@ pub mod hpet;
 pub mod madt;
 pub mod mcfg;
 pub mod overrides;
+pub mod sleep;
 
 pub use error::Error;
 pub use sdt::{HEADER_BYTES, SdtHeader, Signature, Table};

@@ -22,7 +22,6 @@ const LVT_LINT0: u32 = 0x835;
 const LVT_LINT1: u32 = 0x836;
 const LVT_ERROR: u32 = 0x837;
 const TIMER_INITIAL: u32 = 0x838;
-const TIMER_CURRENT: u32 = 0x839;
 const TIMER_DIVIDE: u32 = 0x83e;
 const VERSION: u32 = 0x803;
 
@@ -49,14 +48,11 @@ bitflags! {
     }
 }
 
-/// Vectors that the hypervisor keeps for itself on every LP.
+/// Vectors that the hypervisor keeps for itself on every LP, past those of device interrupts
+/// ([`device::DEVICE_VECTORS`]).
 pub mod vector {
     use address::Vector;
 
-    /// First of the vectors that device interrupts use.
-    pub const DEVICE_FIRST: Vector = Vector(0x30);
-    /// Last of them.
-    pub const DEVICE_LAST: Vector = Vector(0xef);
     /// The LP's one-shot timer.
     pub const TIMER: Vector = Vector(0xf0);
     /// Another LP wants this one to leave its guest and look.
@@ -161,9 +157,4 @@ pub fn set_timer(ticks: u32) {
     write(TIMER_DIVIDE, DIVIDE_BY_1);
     write(LVT_TIMER, u64::from(vector::TIMER.0));
     write(TIMER_INITIAL, u64::from(ticks));
-}
-
-/// Ticks left.
-pub fn timer_left() -> u32 {
-    msr::read(TIMER_CURRENT) as u32
 }

@@ -1,6 +1,7 @@
 //! Time: the TSC, and the local APIC's one-shot timer for deadlines. The loader measured both.
 
 use core::arch::x86_64::_rdtsc;
+use core::sync::atomic::{AtomicU64, Ordering};
 
 use spin::Once;
 
@@ -19,6 +20,13 @@ struct Rates {
 }
 
 static RATES: Once<Rates> = Once::new();
+/// Ticks spent in waits.
+static WAITED: AtomicU64 = AtomicU64::new(0);
+
+/// Ticks that all LPs have spent waiting for hardware or for each other.
+pub fn waited() -> u64 {
+    WAITED.load(Ordering::Relaxed)
+}
 
 /// Keeps the loader's figures.
 pub fn start(facts: &Facts) {
@@ -97,13 +105,15 @@ pub fn wait_us(us: u64) {
 pub fn wait_until(us: u64, mut done: impl FnMut() -> bool) -> bool {
     let start = now();
     let most = ticks_of_us(us);
-    loop {
+    let in_time = loop {
         if done() {
-            return true;
+            break true;
         }
         if now().wrapping_sub(start) >= most {
-            return false;
+            break false;
         }
         core::hint::spin_loop();
-    }
+    };
+    WAITED.fetch_add(now().wrapping_sub(start), Ordering::Relaxed);
+    in_time
 }

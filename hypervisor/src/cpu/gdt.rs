@@ -77,8 +77,3 @@ pub fn load(lp: &'static Lp) {
         load_tss(tables.task);
     }
 }
-
-/// Selectors of the host's segments, the same on every LP: code, data, task.
-pub fn selectors(lp: &Lp) -> (SegmentSelector, SegmentSelector, SegmentSelector) {
-    (lp.tables.code, lp.tables.data, lp.tables.task)
-}

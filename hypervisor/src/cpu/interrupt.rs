@@ -6,11 +6,10 @@ use address::Vector;
 use x86_64::registers::control::Cr2;
 
 use super::apic::{self, vector};
-use super::{halt, msr, per_lp};
-use crate::panic;
+use super::{halt, per_lp};
+use crate::{machine, panic};
 
 const NMI: u64 = 2;
-const GENERAL_PROTECTION: u64 = 13;
 const FIRST_EXTERNAL: u64 = 32;
 
 /// What the stubs leave on the stack.
@@ -42,11 +41,10 @@ pub struct Frame {
 }
 
 /// Every stub comes here. The push of a vector above 7Fh is sign extended, so only its low byte counts.
-pub extern "C" fn handle(frame: &mut Frame) {
+pub extern "C" fn handle(frame: &Frame) {
     match frame.vector & 0xff {
         NMI => nmi(),
         number if number >= FIRST_EXTERNAL => external(Vector(number as u8)),
-        GENERAL_PROTECTION if let Some(next) = msr::recover(frame.rip) => frame.rip = next,
         number => exception(number, frame),
     }
 }
@@ -61,14 +59,23 @@ fn nmi() {
     }
 }
 
-/// Notes the vector for the LP's loop, which hands it to the kernel outside of interrupt context.
+/// Hands the interrupt to the kernel. Interrupts are open only where this LP holds no lock that this could need: at an
+/// exit, and at rest.
 fn external(number: Vector) {
     if number == vector::SPURIOUS {
         return;
     }
-    if let Some(lp) = per_lp::current() {
-        lp.interrupts.fetch_add(1, Ordering::Relaxed);
-        lp.note(number);
+    if let Some(kernel) = machine::kernel() {
+        let lp = per_lp::current_index();
+        match number {
+            vector::TIMER => kernel.on_timer(lp),
+            // Leaving the guest, or waking up, is all that it was for.
+            vector::KICK => {}
+            vector::IOMMU_FAULT => kernel.collect_faults(),
+            Vector(other) => {
+                kernel.on_device_interrupt(lp, other);
+            }
+        }
     }
     apic::end_of_interrupt();
 }

@@ -40,14 +40,6 @@ pub fn start_this_processor(lp: &'static Lp) {
     lp.check_in();
 }
 
-/// Opens interrupts for a moment, so that what is pending is taken; returns with them closed.
-pub fn interrupt_window() {
-    // STI takes effect after the next instruction.
-    interrupts::enable();
-    x86_64::instructions::nop();
-    interrupts::disable();
-}
-
 /// Sleeps until an interrupt has been taken; returns with interrupts closed. One that came before is not slept over,
 /// because STI takes effect after HLT has begun.
 pub fn wait_for_interrupt() {

@@ -251,5 +251,5 @@ impl Page {
 /// Where a processor arrives in 64-bit mode.
 extern "C" fn arrive(lp: &'static Lp) -> ! {
     start_this_processor(lp);
-    crate::run_lp(lp)
+    crate::run::join(lp)
 }
