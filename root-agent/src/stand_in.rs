@@ -62,23 +62,21 @@ pub fn agent(stand_in: StandIn) -> Agent<StandIn> {
     Agent::new(stand_in, facts)
 }
 
-impl Machine for StandIn {
-    fn hypercall(&self, control: CallInput, input: &[u8], output: &mut [u8]) -> CallResult {
+impl StandIn {
+    fn answer(
+        &self,
+        call: Call,
+        control: CallInput,
+        input: &[u8],
+        output: &mut [u8],
+        completed: &mut u16,
+    ) -> Status {
         let mut books = self.books.lock().unwrap();
-        let call = Call::from_code(control.code()).unwrap();
-        let number = books.calls.len();
-        books.calls.push(call);
-        if let Some((at, status)) = books.fail
-            && at == number
-        {
-            return CallResult::new(status, control.start());
-        }
         let word = |at: usize| {
             let bytes = input.get(at..at + 8).unwrap_or(&[0; 8]);
             u64::from_le_bytes(bytes.try_into().unwrap())
         };
-        let mut completed = control.count();
-        let status = match call {
+        match call {
             Call::CreatePartition => {
                 books.next += 1;
                 let id = books.next + 1;
@@ -98,8 +96,8 @@ impl Machine for StandIn {
                 Status::SUCCESS
             }
             Call::WithdrawMemory => {
-                completed = completed.min(books.deposited.len() as u16);
-                for place in output.chunks_mut(8).take(completed.into()) {
+                *completed = (*completed).min(books.deposited.len() as u16);
+                for place in output.chunks_mut(8).take((*completed).into()) {
                     place.copy_from_slice(&books.deposited.pop().unwrap().to_le_bytes());
                 }
                 Status::NO_RESOURCES
@@ -123,7 +121,24 @@ impl Machine for StandIn {
                 Status::NO_DATA
             }
             _ => Status::SUCCESS,
-        };
+        }
+    }
+}
+
+impl Machine for StandIn {
+    fn hypercall(&self, control: CallInput, input: &[u8], output: &mut [u8]) -> CallResult {
+        let mut books = self.books.lock().unwrap();
+        let call = Call::from_code(control.code()).unwrap();
+        let number = books.calls.len();
+        books.calls.push(call);
+        if let Some((at, status)) = books.fail
+            && at == number
+        {
+            return CallResult::new(status, control.start());
+        }
+        drop(books);
+        let mut completed = control.count();
+        let status = self.answer(call, control, input, output, &mut completed);
         CallResult::new(status, completed)
     }
 

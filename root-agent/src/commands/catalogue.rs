@@ -170,6 +170,13 @@ pub const COMMANDS: &[Spec] = &[
         "waits until a partition has stopped",
     ),
     spec(
+        "bench",
+        (0, 0),
+        &[],
+        "",
+        "measures what mapping pages costs",
+    ),
+    spec(
         "exit",
         (1, 1),
         &[],

@@ -2,6 +2,7 @@
 
 mod arguments;
 mod assignment;
+mod bench;
 pub mod catalogue;
 mod counters;
 mod devices;
@@ -80,6 +81,7 @@ fn dispatch<M: Machine>(
         "faults" => counters::faults(agent),
         "counters" => counters::counters(agent, arguments),
         "console" => guest_console::attach(agent, arguments),
+        "bench" => bench::run(agent),
         "input" => guest_console::input(agent, arguments),
         _ => Err(Failure::usage("this command is not known here")),
     }

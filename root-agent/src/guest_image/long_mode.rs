@@ -1,4 +1,4 @@
-//! Page tables and descriptors of the long-mode entry (Intel SDM volume 3 and AMD64 APM volume 2, "Long mode"):
+//! Page tables and descriptors of the long-mode entry (SDM volume 3, "IA-32e mode"; APM volume 2, "Long mode"):
 //! the first 4 GiB at their own addresses, in pages of 2 MiB.
 
 use alloc::vec::Vec;

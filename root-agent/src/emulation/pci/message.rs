@@ -1,4 +1,4 @@
-//! What a guest writes into a device's message registers (Intel SDM volume 3, "Message Signalled Interrupts"): it
+//! What a guest writes into a device's message registers (SDM volume 3, "Message Signalled Interrupts"): it
 //! names a virtual APIC and a vector, and never reaches hardware.
 
 /// A vector of a VP.
