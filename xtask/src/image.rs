@@ -207,6 +207,8 @@ mod tests {
         let folder = scratch.path().join("volume");
         fs::create_dir_all(folder.join("EFI/BOOT")).unwrap();
         fs::write(folder.join("EFI/BOOT/BOOTX64.EFI"), b"loader").unwrap();
+        fs::create_dir_all(folder.join("portcullis")).unwrap();
+        fs::write(folder.join("portcullis/root-agent.elf"), b"agent").unwrap();
         let out = scratch.path().join("disk.img");
         write(&folder, &out).unwrap();
 
@@ -225,12 +227,19 @@ mod tests {
         let volume = Cursor::new(bytes[start..start + SMALLEST_VOLUME as usize].to_vec());
         let filesystem = FileSystem::new(volume, FsOptions::new()).unwrap();
         assert_eq!(filesystem.fat_type(), fatfs::FatType::Fat32);
-        let mut text = String::new();
-        let mut file = filesystem
-            .root_dir()
-            .open_file("EFI/BOOT/BOOTX64.EFI")
-            .unwrap();
-        file.read_to_string(&mut text).unwrap();
-        assert_eq!(text, "loader");
+        // The second name is too long for a FAT of old.
+        for (path, expected) in [
+            ("EFI/BOOT/BOOTX64.EFI", "loader"),
+            ("portcullis/root-agent.elf", "agent"),
+        ] {
+            let mut text = String::new();
+            filesystem
+                .root_dir()
+                .open_file(path)
+                .unwrap()
+                .read_to_string(&mut text)
+                .unwrap();
+            assert_eq!(text, expected);
+        }
     }
 }
