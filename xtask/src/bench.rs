@@ -149,18 +149,16 @@ fn benches(machine: &Machine) -> Result<Figures> {
                 .map(|value| (key.to_string(), Figure::once(value))),
         );
     }
-    machine.prepare(CHILD, "memory=64M", "bench.elf", "")?;
-    let device = Config::device_id(0);
-    machine.command(&format!("assign {CHILD} {device} without-reset"))?;
+    // It takes the device for itself and gives it back, so it comes first.
     say("measuring in the root agent …");
-    match machine
-        .client()
-        .command(&format!("bench {CHILD}"), RUN_TIME)
-    {
+    match machine.client().command("bench", RUN_TIME) {
         Ok(reply) => figures.extend(reply.data.iter().filter_map(figure)),
         // The table shows what is missing; what the child measures does not depend on it.
         Err(error) => say(format!("the root agent's own figures are missing: {error}")),
     }
+    machine.prepare(CHILD, "memory=64M", "bench.elf", "")?;
+    let device = Config::device_id(0);
+    machine.command(&format!("assign {CHILD} {device} without-reset"))?;
     say("measuring in a child …");
     let start = machine.launch(CHILD)?;
     let outcome = machine.wait_stopped(CHILD, start, RUN_TIME)?;
