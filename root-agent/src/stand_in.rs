@@ -117,6 +117,12 @@ impl StandIn {
                 }
                 None => Status::NO_DATA,
             },
+            Call::VendorWhyNot => {
+                let text = b"the machine has no IOMMU";
+                output[..8].copy_from_slice(&(text.len() as u64).to_le_bytes());
+                output[8..8 + text.len()].copy_from_slice(text);
+                Status::SUCCESS
+            }
             Call::VendorTakeFault | Call::VendorDomainInfo | Call::VendorInterruptInfo => {
                 Status::NO_DATA
             }

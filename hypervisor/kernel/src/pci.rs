@@ -121,6 +121,24 @@ impl<C: ConfigSpace> Pci<C> {
         Ok(self.read(device, offset, size))
     }
 
+    /// Programs a function's MSI capability and switches it on, without asking the guard; false where it has none.
+    #[cfg(feature = "test-calls")]
+    pub fn put_message(&mut self, device: DeviceId, address: u32, data: u16) -> bool {
+        let Some(msi) = self.topology.function(device).and_then(|it| it.msi) else {
+            return false;
+        };
+        self.config.write32(device, msi.offset + 4, address);
+        if msi.wide {
+            self.config.write32(device, msi.offset + 8, 0);
+        }
+        self.config.write16(device, msi.data(), data);
+        let control = self.config.read16(device, msi.offset + 2);
+        // Bit 0: on; bits 6:4: one message.
+        self.config
+            .write16(device, msi.offset + 2, control & !0x70 | 1);
+        true
+    }
+
     fn perform(&mut self, device: DeviceId, offset: u16, size: u8, admitted: &Admitted) {
         match size {
             1 => self.config.write8(device, offset, admitted.value as u8),

@@ -2,10 +2,11 @@
 
 use abi::vendor::{
     Counters, CountersOf, DeviceInfo, DomainInfo, Fault, Index, InterruptInfo, IommuInfo, LogBytes,
-    Power, ReadLog, SystemInfo, WriteConfig, WrittenConfig,
+    Power, ReadLog, Sentence, SystemInfo, WriteConfig, WrittenConfig,
 };
 use abi::{Call, Status};
 use address::DeviceId;
+use alloc::string::String;
 
 use super::device::name;
 use super::{order, query};
@@ -39,6 +40,14 @@ pub fn domains<M: Machine>(machine: &M) -> impl Iterator<Item = DomainInfo> {
 /// Every device interrupt.
 pub fn interrupts<M: Machine>(machine: &M) -> impl Iterator<Item = InterruptInfo> {
     (0..).map_while(|index| query(machine, Call::VendorInterruptInfo, &Index { index }).ok())
+}
+
+/// Why a device cannot be assigned, in the hypervisor's words; empty where it can.
+pub fn why_not<M: Machine>(machine: &M, device: u64) -> Result<String, Status> {
+    let found: Sentence = query(machine, Call::VendorWhyNot, &Index { index: device })?;
+    let length = (found.length as usize).min(found.text.len());
+    let text = found.text.get(..length).unwrap_or(&[]);
+    Ok(String::from_utf8_lossy(text).into_owned())
 }
 
 /// Takes the oldest recorded fault.

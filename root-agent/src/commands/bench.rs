@@ -60,7 +60,7 @@ fn attach_any<M: Machine>(
         else {
             return None;
         };
-        let free = info.owner <= 1 && assign::obstacle(info).is_none();
+        let free = info.owner <= 1 && info.reason == 0;
         let attach = || {
             device::declare_reset(&agent.machine, id).ok();
             device::attach(&agent.machine, partition.id, id).ok()

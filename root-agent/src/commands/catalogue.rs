@@ -161,6 +161,13 @@ pub const COMMANDS: &[Spec] = &[
         "NAME \"TEXT\"",
         "types on a partition's console",
     ),
+    spec(
+        "hypercall",
+        (1, 65),
+        &["reps", "results"],
+        "CODE [WORD…] [reps=N] [results=N]",
+        "makes a call with these 8-byte words and shows the status and N result words",
+    ),
     spec("log", (0, 0), &[], "", "shows the hypervisor's log"),
     spec(
         "wait",

@@ -45,12 +45,13 @@ pub fn why_not<M: Machine>(agent: &Agent<M>, arguments: &Arguments) -> Result<Re
     let info = assign::find(agent, device)?;
     let config = RealConfig::new(&agent.machine, &agent.facts, device);
     let can_reset = reset::method(&config).is_some();
-    let (assignable, reason) = match assign::obstacle(&info) {
+    let (assignable, reason) = match assign::obstacle(agent, &info) {
         Some(reason) => ("no", reason),
-        None if can_reset => ("yes", "it can be assigned"),
+        None if can_reset => ("yes", "it can be assigned".to_string()),
         None => (
             "without-reset",
-            "it has no function-level reset: it can be assigned with the word without-reset",
+            "it has no function-level reset: it can be assigned with the word without-reset"
+                .to_string(),
         ),
     };
     Ok(Reply::result(

@@ -8,6 +8,7 @@ mod counters;
 mod devices;
 mod domains;
 mod guest_console;
+mod hypercall;
 mod interrupts;
 mod machine;
 mod partitions;
@@ -83,6 +84,7 @@ fn dispatch<M: Machine>(
         "console" => guest_console::attach(agent, arguments),
         "bench" => bench::run(agent),
         "input" => guest_console::input(agent, arguments),
+        "hypercall" => hypercall::make(agent, arguments),
         _ => Err(Failure::usage("this command is not known here")),
     }
 }

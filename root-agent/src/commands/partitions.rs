@@ -112,6 +112,16 @@ pub fn show<M: Machine>(agent: &Agent<M>, arguments: &Arguments) -> Result<Reply
     for (vp, lp) in partition.vps.iter().enumerate() {
         reply.push(Row::new().with("vp", vp).with("lp", lp).with("apic", vp));
     }
+    let mut guest = 0;
+    for piece in partition.memory.pieces() {
+        reply.push(
+            Row::new()
+                .with("guest", alloc::format!("{guest:#x}"))
+                .with("root", alloc::format!("{:#x}", piece.start))
+                .with("bytes", alloc::format!("{:#x}", piece.length)),
+        );
+        guest += piece.length;
+    }
     let board = partition.board.lock();
     for (device, slot) in board.bus.devices() {
         let place = alloc::format!("0000:00:{slot:02x}.0");

@@ -1,9 +1,10 @@
 //! Giving a device to a partition and taking it back, with a reset between owners.
 
 use abi::Status;
-use abi::vendor::{DeviceInfo, REASONS, device_state};
+use abi::vendor::{DeviceInfo, device_state};
 use address::DeviceId;
 use alloc::format;
+use alloc::string::String;
 
 use super::hardware::ChildDevices;
 use super::{Life, Partition, deposit};
@@ -25,16 +26,15 @@ pub fn find<M: Machine>(agent: &Agent<M>, device: DeviceId) -> Result<DeviceInfo
 
 /// Why a device cannot be assigned; `None` where it can.
 #[must_use]
-pub fn obstacle(info: &DeviceInfo) -> Option<&'static str> {
+pub fn obstacle<M: Machine>(agent: &Agent<M>, info: &DeviceInfo) -> Option<String> {
     if info.reason == 0 {
         return None;
     }
-    let reason = REASONS.get(info.reason as usize);
-    Some(
-        reason
-            .copied()
-            .unwrap_or("for a reason that is not known here"),
-    )
+    let sentence = vendor::why_not(&agent.machine, info.device).unwrap_or_default();
+    if sentence.is_empty() {
+        return Some("for a reason that the hypervisor does not tell".into());
+    }
+    Some(sentence)
 }
 
 /// Gives a device to a partition; returns its device number on the child's bus. `anyway` lets a device without a
@@ -46,7 +46,7 @@ pub fn assign<M: Machine>(
     anyway: bool,
 ) -> Result<u8, Failure> {
     let info = find(agent, device)?;
-    if let Some(reason) = obstacle(&info) {
+    if let Some(reason) = obstacle(agent, &info) {
         return Err(Failure::new(
             Status::FEATURE_UNAVAILABLE.name(),
             format!("{device} cannot be assigned: {reason}"),

@@ -51,6 +51,12 @@ impl Memory {
         self.pieces.iter().map(|span| span.length).sum()
     }
 
+    /// The root's pieces, in the order of the guest's addresses.
+    #[must_use]
+    pub fn pieces(&self) -> &[Span] {
+        &self.pieces
+    }
+
     /// Maps all of it into a partition, in large pages.
     pub fn map<M: Machine>(&self, machine: &M, partition: u64) -> Result<(), Status> {
         let flags = map_flags::READ

@@ -13,6 +13,8 @@ pub mod interrupt;
 pub mod inventory;
 pub mod lifecycle;
 pub mod property;
+#[cfg(feature = "test-calls")]
+mod test_message;
 pub mod vendor;
 pub mod vp;
 
@@ -205,6 +207,10 @@ impl<M: Machine> Kernel<M> {
         registers: &Registers,
     ) -> Result<Outcome, Status> {
         let control = registers.control;
+        #[cfg(feature = "test-calls")]
+        if control.code() == abi::vendor::TEST_MESSAGE {
+            return self.test_message(running, registers);
+        }
         let call = Call::from_code(control.code()).ok_or(Status::INVALID_HYPERCALL_CODE)?;
         let sizes = Sizes::check(call, control)?;
         let caller = Caller {
