@@ -3,7 +3,6 @@
 mod svm;
 
 use address::Spa;
-use guest::xstate::Xstate;
 use guest::{Event, Exit, Gpr, Reset, Vcpu};
 
 /// Contiguous zeroed frames that [`enable`] takes per LP.
@@ -26,11 +25,6 @@ pub fn enable(frames: Spa) {
 /// Translation tags (1 to this number, less one) that the processor tells apart.
 pub fn tags() -> u32 {
     svm::tags()
-}
-
-/// Extended state that guests may use.
-pub fn xstate() -> Xstate {
-    svm::xstate()
 }
 
 /// A VP's processor state in the dialect of this machine.

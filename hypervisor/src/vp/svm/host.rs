@@ -88,10 +88,6 @@ pub fn tags() -> u32 {
     processor().features.asids
 }
 
-pub fn xstate() -> Xstate {
-    processor().xstate
-}
-
 pub fn enable(frames: Spa) {
     // SAFETY: `check` found SVM and XSAVE. Saving extended state needs CR4.OSXSAVE, and TS and EM clear; nothing else in the
     // hypervisor uses that state.

@@ -5,5 +5,5 @@ mod extended;
 mod host;
 mod vcpu;
 
-pub use host::{HOST_FRAMES, check, enable, tags, xstate};
+pub use host::{HOST_FRAMES, check, enable, tags};
 pub use vcpu::Svm;
