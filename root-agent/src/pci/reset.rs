@@ -34,7 +34,7 @@ pub fn method(config: &impl ConfigSpace) -> Option<Method> {
 }
 
 /// Resets a function; `wait` is called with milliseconds. Its BARs and command register are as before afterwards, bus
-/// mastering off.
+/// mastering and port decoding off.
 pub fn reset(config: &impl ConfigSpace, method: Method, wait: impl Fn(u64)) -> Result<(), Status> {
     let saved: Vec<(u16, u32)> = (register::BAR0..0x28)
         .step_by(4)
@@ -64,7 +64,8 @@ pub fn reset(config: &impl ConfigSpace, method: Method, wait: impl Fn(u64)) -> R
             config.write(offset, 4, value)?;
         }
     }
-    let restored = before & !command::BUS_MASTER;
+    // Bus mastering is the hypervisor's; ports of a function are given to nobody, so they need not answer.
+    let restored = before & !(command::BUS_MASTER | command::IO);
     config
         .write(register::COMMAND, 2, u32::from(restored))
         .map(|_| ())
