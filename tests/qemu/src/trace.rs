@@ -37,7 +37,8 @@ pub fn carried(trace: &str, bus: u8, slot: u8, function: u8) -> Carried {
 
 /// Whether the fetched entry is present and checks for exactly this source id (SVT=01b, SQ=00b).
 fn admits(line: &str, source: u64) -> bool {
-    let (Some(low), Some(high)) = (number_after(line, "low "), number_after(line, "high ")) else {
+    // QEMU 10 prints the upper half of the entry under "low" and the lower one under "high".
+    let (Some(low), Some(high)) = (number_after(line, "high "), number_after(line, "low ")) else {
         return false;
     };
     low & 1 == 1 && high & 0xffff == source && high >> 16 & 0b11 == 0 && high >> 18 & 0b11 == 1
@@ -59,13 +60,13 @@ mod tests {
     const TRACE: &str = "\
 vtd_dmar_translate dev 00:10.00 iova 0x1000 -> gpa 0x7001000 mask 0xfff
 vtd_dmar_translate dev 00:11.00 iova 0x1000 -> gpa 0x7002000 mask 0xfff
-vtd_ir_irte_get index 3 low 0x210001 high 0x40080
+vtd_ir_irte_get index 3 low 0x40080 high 0x210001
 vtd_ir_remap index 3 trigger 0 vector 33 deliver 0 dest 0x0 mode 0
-vtd_ir_irte_get index 4 low 0x210001 high 0x40088
+vtd_ir_irte_get index 4 low 0x40088 high 0x210001
 vtd_ir_remap index 4 trigger 0 vector 33 deliver 0 dest 0x0 mode 0
-vtd_ir_irte_get index 3 low 0x210001 high 0x80
+vtd_ir_irte_get index 3 low 0x80 high 0x210001
 vtd_ir_remap index 3 trigger 0 vector 33 deliver 0 dest 0x0 mode 0
-vtd_ir_irte_get index 3 low 0x210000 high 0x40080
+vtd_ir_irte_get index 3 low 0x40080 high 0x210000
 ";
 
     #[test]
