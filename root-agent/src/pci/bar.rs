@@ -26,7 +26,9 @@ pub fn read_all(config: &impl ConfigSpace) -> Result<Vec<Bar>, Status> {
     let quiet = before & !(command::IO | command::MEMORY);
     config.write(register::COMMAND, 2, u32::from(quiet))?;
     let bars = size_all(config);
-    config.write(register::COMMAND, 2, u32::from(before))?;
+    // I/O decoding stays off: a child gets no ports, and the guard has no windows for them.
+    let again = before & !command::IO;
+    config.write(register::COMMAND, 2, u32::from(again))?;
     bars
 }
 
