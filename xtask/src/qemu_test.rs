@@ -35,10 +35,10 @@ pub fn run(options: &QemuTest) -> Result<Counts> {
         threads: options.test_threads.unwrap_or(cores),
         replaced_by: options.replace_payloads.clone(),
     };
+    // Also refuses a filter that selects nothing, before anything is built.
+    let lines = suite::list(&selected)?;
     if options.list {
-        suite::list(&selected)?
-            .iter()
-            .for_each(|line| println!("{line}"));
+        lines.iter().for_each(|line| println!("{line}"));
         return Ok(Counts::default());
     }
     let counts = suite::run(kit(Flavor::Test)?, &selected)?;
