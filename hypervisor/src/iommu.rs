@@ -7,8 +7,8 @@ use device::{Boot, Capacities, Devices, Platform, UnitParts};
 use firmware::dmar::Dmar;
 use handoff::Extent;
 use iommu::{
-    Clock, Description, Dialect, FrameSource, InterruptTable, ProbeError, Registers, TableMemory,
-    Unit,
+    Clock, Description, Dialect, FrameSource, ProbeError, Registers, TableMemory, Unit, UnitMemory,
+    WideMemory,
 };
 use topology::{Problem, Reason, Topology};
 
@@ -22,8 +22,6 @@ use crate::mmio;
 const FRAME: usize = 4096;
 /// Enough of a register block to ask how long it is.
 const FIRST_BYTES: u64 = 4096;
-/// 4,096 interrupt entries.
-const INTERRUPT_FRAMES: u16 = 16;
 
 /// The machine, as the device crate sees it.
 pub struct DeviceSeams;
@@ -107,6 +105,12 @@ impl TableMemory for UnitHardware {
     }
 }
 
+impl WideMemory for UnitHardware {
+    fn write_wide(&self, table: Spa, index: usize, low: u64, high: u64) {
+        memory::write_wide(entry(table, index & !1), low, high);
+    }
+}
+
 impl Clock for UnitHardware {
     fn now(&self) -> u64 {
         clock::now()
@@ -184,23 +188,23 @@ fn probe_one(base: Spa, host_bits: u8) -> Result<Unit<UnitHardware>, ProbeError>
     let bytes = iommu::register_bytes(dialect, &UnitHardware { registers: first })?;
     let registers = mmio::Registers::new(base, bytes as u64).ok_or(ProbeError::Absent)?;
     Unit::probe(
-        Description { dialect, host_bits },
+        Description {
+            dialect,
+            host_bits,
+            caches_absent: false,
+        },
         UnitHardware { registers },
     )
 }
 
 fn parts(unit: Unit<UnitHardware>) -> Option<UnitParts<UnitHardware>> {
-    let Some(base) = boot_frames(INTERRUPT_FRAMES) else {
-        log::error!("no memory for an IOMMU unit's interrupt entries; it is not used");
+    let frames = unit.memory_frames();
+    let Some(base) = boot_frames(frames) else {
+        log::error!("no memory for an IOMMU unit's tables; it is not used");
         return None;
     };
-    Some(UnitParts {
-        unit,
-        interrupts: InterruptTable {
-            base,
-            frames: INTERRUPT_FRAMES,
-        },
-    })
+    let memory = UnitMemory { base, frames };
+    Some(UnitParts { unit, memory })
 }
 
 /// Walks the machine's devices and takes over every unit, with everything blocked.

@@ -102,6 +102,36 @@ pub fn write_word(address: Spa, value: u64) {
     word(address).store(value, Ordering::Release);
 }
 
+/// Writes the two 64-bit words at `address`, which must be aligned to both, with one store: no reader sees half of it.
+pub fn write_wide(address: Spa, low: u64, high: u64) {
+    debug_assert!(is_covered(address, 16) && address.as_u64().is_multiple_of(16));
+    let target = virtual_of(address.as_u64() & !15);
+    let (mut known_low, mut known_high) = (0_u64, 0_u64);
+    loop {
+        let stored: u8;
+        // SAFETY: aligned, inside the direct map; every processor with virtualisation has the instruction. RBX cannot be an
+        // operand: it is exchanged for the time of the instruction.
+        unsafe {
+            asm!(
+                "xchg {low}, rbx",
+                "lock cmpxchg16b [{target}]",
+                "sete {stored}",
+                "mov rbx, {low}",
+                low = inout(reg) low => _,
+                target = in(reg) target,
+                stored = out(reg_byte) stored,
+                in("rcx") high,
+                inout("rax") known_low,
+                inout("rdx") known_high,
+                options(nostack),
+            );
+        }
+        if stored != 0 {
+            return;
+        }
+    }
+}
+
 fn word(address: Spa) -> &'static AtomicU64 {
     debug_assert!(is_covered(address, 8) && address.as_u64().is_multiple_of(8));
     // SAFETY: aligned, inside the direct map; frames are only ever read and written whole words at a time, here.

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use address::{PartitionId, RequesterId};
-use iommu::{Dialect, Geometry, Hardware, InterruptTable, Unit};
+use iommu::{Dialect, Geometry, Hardware, Unit, UnitMemory};
 use paging::{FrameSource, TableMemory};
 use topology::{ConfigSpace, Function, Reason, RequesterRange, Topology};
 
@@ -31,8 +31,8 @@ pub trait Platform {
 pub struct UnitParts<H> {
     /// The unit.
     pub unit: Unit<H>,
-    /// Memory for its interrupt entries; the unit's for ever.
-    pub interrupts: InterruptTable,
+    /// Memory for its largest table, as much as it wants; the unit's for ever.
+    pub memory: UnitMemory,
 }
 
 /// Sizes of tables and limits per partition (invariant 8).
@@ -134,7 +134,7 @@ impl<P: Platform> Devices<P> {
         let common = common(&slots);
         let remapping = slots
             .iter()
-            .any(|it| it.unit.as_ref().is_some_and(Unit::remaps_interrupts));
+            .any(|it| it.unit.as_ref().is_some_and(Unit::guards_interrupts));
         let devices = devices(topology, &slots);
         let software = SoftwareTable::new(lps);
         let partitions = usize::from(capacities.domains);
@@ -166,7 +166,7 @@ impl<P: Platform> Devices<P> {
     }
 }
 
-type Slot<P> = (UnitSlot<P>, Option<InterruptTable>);
+type Slot<P> = (UnitSlot<P>, Option<UnitMemory>);
 
 /// Sorts out the units whose tables do not fit the machine's memory, or the units before them.
 fn unit_slots<P: Platform>(
@@ -180,13 +180,13 @@ fn unit_slots<P: Platform>(
         let parts = units.next().flatten();
         let parts =
             parts.filter(|parts| !facts.refused && joins(&mut common, &parts.unit, memory_bits));
-        let (unit, interrupts) = parts.map(|it| (it.unit, it.interrupts)).unzip();
+        let (unit, memory) = parts.map(|it| (it.unit, it.memory)).unzip();
         let slot = UnitSlot {
             segment: facts.segment,
             unit,
             failed: false,
         };
-        (slot, interrupts)
+        (slot, memory)
     };
     topology.units.iter().take(MAX_UNITS).map(take).collect()
 }
@@ -216,14 +216,14 @@ fn joins<H: Hardware>(
 /// Enables a unit and tells it all buses behind it. One that fails is not used.
 fn enable<P: Platform>(
     index: usize,
-    (slot, interrupts): &mut Slot<P>,
+    (slot, memory): &mut Slot<P>,
     topology: &Topology,
     pool: &mut impl FrameSource,
 ) {
-    let (Some(unit), Some(interrupts)) = (slot.unit.as_mut(), *interrupts) else {
+    let (Some(unit), Some(memory)) = (slot.unit.as_mut(), *memory) else {
         return;
     };
-    let mut good = unit.enable(pool, interrupts).is_ok();
+    let mut good = unit.enable(pool, memory).is_ok();
     for function in topology
         .functions
         .iter()
@@ -234,6 +234,11 @@ fn enable<P: Platform>(
                 good = good && unit.add_bus(bus as u8, pool).is_ok();
             }
         }
+    }
+    // What pins need is the hypervisor's own: the root maps the first of them before it has deposited anything.
+    for pins in topology.specials.iter().filter(|it| it.unit == index) {
+        let source = iommu::Source::Exact(pins.requester);
+        good = good && (!unit.guards_interrupts() || unit.prepare_interrupts(source, pool).is_ok());
     }
     slot.failed = !good;
 }
@@ -258,7 +263,7 @@ fn names<P: Platform>(slots: &[UnitSlot<P>]) -> u16 {
 fn entries<P: Platform>(slots: &[UnitSlot<P>], capacities: Capacities) -> u16 {
     let units = slots.iter().filter_map(|slot| slot.unit.as_ref());
     let remapping = units.filter(|unit| unit.remaps_interrupts());
-    let least = remapping.map(Unit::interrupt_entries).min();
+    let least = remapping.filter_map(Unit::interrupt_entries).min();
     let most = u32::from(capacities.interrupts).min(0x8000);
     least.unwrap_or(most).min(most) as u16
 }

@@ -270,6 +270,8 @@ const fn tried(kind: iommu::FaultKind) -> (FaultKind, Option<Iova>) {
         iommu::FaultKind::Write(at) | iommu::FaultKind::Atomic(at) => {
             (FaultKind::Write, Some(Iova::new(at)))
         }
+        // Whatever it was, it is told as an access: no right could have allowed it.
+        iommu::FaultKind::Other(at) => (FaultKind::Read, Some(Iova::new(at))),
         iommu::FaultKind::Interrupt(_) => (FaultKind::Interrupt, None),
     }
 }

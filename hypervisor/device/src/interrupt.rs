@@ -90,14 +90,16 @@ pub(crate) struct Interrupt {
     pub(crate) next: Option<u16>,
 }
 
-/// Who remaps it, and what for; `None` in an [`Interrupt`] where the machine remaps no interrupts.
+/// Who remaps it, for whom, and by which entry; `None` in an [`Interrupt`] where the machine remaps no interrupts.
 #[derive(Clone, Copy)]
 pub(crate) struct Hardware {
     pub(crate) unit: u16,
     pub(crate) source: iommu::Source,
+    /// Index of the remapping entry: the interrupt's own name, or one that counts within the source.
+    pub(crate) index: u16,
 }
 
-/// All device interrupts. The number of a slot is the interrupt's name, and the index of its remapping entry.
+/// All device interrupts. The number of a slot is the interrupt's name.
 pub(crate) struct Interrupts {
     pub(crate) slots: Slots<Interrupt>,
     vectors: Vectors,
@@ -139,6 +141,17 @@ impl Interrupts {
     }
 }
 
+/// Where no frame can be needed.
+struct NoFrames;
+
+impl FrameSource for NoFrames {
+    fn take(&mut self) -> Option<address::Spa> {
+        None
+    }
+
+    fn put(&mut self, _: address::Spa) {}
+}
+
 impl Target {
     fn delivery(&self, id: u16, level: bool) -> Delivery {
         Delivery {
@@ -178,7 +191,7 @@ impl<P: Platform> Devices<P> {
         owner: PartitionId,
         source: Source,
         target: Target,
-        _pool: &mut impl FrameSource,
+        pool: &mut impl FrameSource,
     ) -> Result<InterruptEntry, Error> {
         let hardware = match source {
             Source::Message(device) => self.message_source(owner, device)?,
@@ -186,6 +199,7 @@ impl<P: Platform> Devices<P> {
         };
         self.check_target(&target, hardware.is_some())?;
         let id = self.interrupts.slots.next().ok_or(Error::OutOfInterrupts)?;
+        let hardware = hardware.map(|it| self.choose_entry(it, id)).transpose()?;
         let vector = self.take_vector(target.lp)?;
         let interrupt = Interrupt {
             owner,
@@ -198,7 +212,7 @@ impl<P: Platform> Devices<P> {
         };
         let delivery = target.delivery(id, source.level());
         self.software.set(target.lp, vector, Some(delivery));
-        if let Err(error) = self.write_entry(id, &interrupt) {
+        if let Err(error) = self.write_entry(&interrupt, pool) {
             self.software.set(target.lp, vector, None);
             // After a failure of the unit the entry may be live: name and vector stay taken (invariant 2).
             if !matches!(error, Error::UnitFailed { .. }) {
@@ -206,7 +220,7 @@ impl<P: Platform> Devices<P> {
             }
             return self.failed_by(error);
         }
-        let wire = self.wire(id, &interrupt);
+        let wire = self.wire(&interrupt);
         self.interrupts.slots.insert(interrupt);
         self.link(id, source, owner);
         Ok(InterruptEntry {
@@ -246,7 +260,7 @@ impl<P: Platform> Devices<P> {
             changed.vector = self.take_vector(target.lp)?;
             self.move_entry(number, &mut changed, (lp, vector), delivery)?;
         }
-        let wire = self.wire(number, &changed);
+        let wire = self.wire(&changed);
         if let Some(slot) = self.interrupts.slots.get_mut(number) {
             *slot = changed;
         }
@@ -264,7 +278,8 @@ impl<P: Platform> Devices<P> {
     ) -> Result<(), Error> {
         let to = (changed.target.lp, changed.vector);
         self.software.set(to.0, to.1, Some(delivery));
-        if let Err(error) = self.write_entry(id, changed) {
+        // The source has what its entries need since the interrupt was made: no frame is asked for.
+        if let Err(error) = self.write_entry(changed, &mut NoFrames) {
             self.software.set(to.0, to.1, None);
             if !matches!(error, Error::UnitFailed { .. }) {
                 self.interrupts.vectors.give_back(to.0, to.1);
@@ -306,12 +321,17 @@ impl<P: Platform> Devices<P> {
         {
             self.check_attached(owner, device)?;
         }
-        self.mask(number, hardware.unit, hold)
+        self.mask(hardware, hold)
     }
 
-    fn mask(&mut self, number: u16, unit: u16, masked: bool) -> Result<(), Error> {
+    fn mask(&mut self, hardware: Hardware, masked: bool) -> Result<(), Error> {
+        let Hardware {
+            unit,
+            source,
+            index,
+        } = hardware;
         let done = self.units.get(unit).and_then(|it| {
-            it.mask_interrupt(number, masked)
+            it.mask_interrupt(index, source, masked)
                 .map_err(|error| Error::from_unit(unit, error))
         });
         done.or_else(|error| self.failed_by(error))
@@ -330,7 +350,7 @@ impl<P: Platform> Devices<P> {
                 };
                 next = it.next;
                 if let Some(hardware) = it.hardware {
-                    self.mask(number, hardware.unit, hold)?;
+                    self.mask(hardware, hold)?;
                 }
             }
         }
@@ -362,7 +382,7 @@ impl<P: Platform> Devices<P> {
         let cleared = match it.hardware {
             None => Ok(()),
             Some(hardware) => self.units.get(hardware.unit).and_then(|unit| {
-                unit.clear_interrupt(number)
+                unit.clear_interrupt(hardware.index, hardware.source)
                     .map_err(|error| Error::from_unit(hardware.unit, error))
             }),
         };

@@ -145,7 +145,7 @@ impl<P: Platform> Devices<P> {
         device: DeviceId,
         partition: PartitionId,
         budget: usize,
-        _pool: &mut impl FrameSource,
+        pool: &mut impl FrameSource,
     ) -> Result<Progress, Error> {
         let group = self.moving_group(device)?;
         self.check_members(group, |member| match member.state {
@@ -166,6 +166,11 @@ impl<P: Platform> Devices<P> {
             };
             if self.remove_interrupts(member, &mut left)? == Progress::More {
                 return Ok(Progress::More);
+            }
+        }
+        for at in 0..self.member_count(group) {
+            if let Some(member) = self.member(group, at) {
+                self.release_entries(member, pool)?;
             }
         }
         self.each_member(group, |member| {

@@ -3,6 +3,7 @@
 
 use address::{ApicId, DeviceId, PartitionId, Vector};
 use iommu::Polarity;
+use paging::FrameSource;
 
 use crate::interrupt::{Hardware, Interrupt, MAX_PINS};
 use crate::{Devices, Error, InterruptId, Platform, Source, Wire};
@@ -19,6 +20,7 @@ impl<P: Platform> Devices<P> {
         let hardware = Hardware {
             unit: it.unit.ok_or(Error::NoHardware)?,
             source: it.source,
+            index: 0,
         };
         let quota = self.capacities.interrupts_per_partition;
         let used = self.domains.account(owner).map_or(0, |it| it.interrupts);
@@ -54,10 +56,42 @@ impl<P: Platform> Devices<P> {
         Ok(Some(Hardware {
             unit: found.unit,
             source: found.source,
+            index: 0,
         }))
     }
 
-    pub(crate) fn write_entry(&mut self, id: u16, interrupt: &Interrupt) -> Result<(), Error> {
+    /// The entry that a new interrupt gets.
+    pub(crate) fn choose_entry(&mut self, wanted: Hardware, id: u16) -> Result<Hardware, Error> {
+        let unit = self.units.get(wanted.unit)?;
+        let index = unit.choose_interrupt(wanted.source, id);
+        let index = index.ok_or(Error::OutOfInterrupts)?;
+        Ok(Hardware { index, ..wanted })
+    }
+
+    /// Gives the memory of a device's interrupt entries back once it has none any more.
+    pub(crate) fn release_entries(
+        &mut self,
+        device: u16,
+        pool: &mut impl FrameSource,
+    ) -> Result<(), Error> {
+        let it = self.devices.get(usize::from(device));
+        let Some((unit, source)) = it.and_then(|it| Some((it.unit?, it.source))) else {
+            return Ok(());
+        };
+        // A unit that has failed may still read them: they are never given back.
+        let Ok(working) = self.units.get(unit) else {
+            return Ok(());
+        };
+        let released = working.release_interrupts(source, pool);
+        let released = released.map_err(|error| Error::from_unit(unit, error));
+        released.or_else(|error| self.failed_by(error))
+    }
+
+    pub(crate) fn write_entry(
+        &mut self,
+        interrupt: &Interrupt,
+        pool: &mut impl FrameSource,
+    ) -> Result<(), Error> {
         let Some(hardware) = interrupt.hardware else {
             return Ok(());
         };
@@ -66,10 +100,12 @@ impl<P: Platform> Devices<P> {
             vector: interrupt.vector,
             trigger: interrupt.source.trigger(),
         };
-        let written = self
-            .units
-            .get(hardware.unit)?
-            .set_interrupt(id, hardware.source, target);
+        let written = self.units.get(hardware.unit)?.set_interrupt(
+            hardware.index,
+            hardware.source,
+            target,
+            pool,
+        );
         written.map_err(|error| Error::from_unit(hardware.unit, error))
     }
 
@@ -77,10 +113,11 @@ impl<P: Platform> Devices<P> {
     pub fn wire_of(&mut self, id: InterruptId) -> Option<Wire> {
         let number = u16::try_from(id.0).ok()?;
         let copy = self.interrupts.slots.get(number).copied()?;
-        Some(self.wire(number, &copy))
+        Some(self.wire(&copy))
     }
 
-    pub(crate) fn wire(&mut self, id: u16, interrupt: &Interrupt) -> Wire {
+    pub(crate) fn wire(&mut self, interrupt: &Interrupt) -> Wire {
+        let id = interrupt.hardware.map_or(0, |it| it.index);
         let unit = interrupt
             .hardware
             .and_then(|it| self.units.get(it.unit).ok());

@@ -10,6 +10,8 @@ use crate::{Dialect, Geometry};
 
 /// Device writes here are interrupts, never memory: first page number and count.
 const INTERRUPT_WINDOW: (u64, u64) = (0xfee00, 0x100);
+/// FD_0000_0000h to FF_FFFF_FFFFh: the link's own, where a device table speaks.
+const LINK_WINDOW: (u64, u64) = (0xfd0_0000, 0x30_0000);
 
 /// The I/O page table of one device domain, in the dialect of the machine's units.
 #[derive(Debug)]
@@ -18,6 +20,7 @@ pub struct DomainTable(Arm);
 #[derive(Debug)]
 enum Arm {
     SecondStage(PageTable<paging::Vtd>),
+    Host(PageTable<paging::Amdvi>),
 }
 
 /// A domain table that no unit walks any more, giving its frames back slice by slice.
@@ -28,6 +31,7 @@ pub struct DomainTeardown(TeardownArm);
 #[derive(Debug)]
 enum TeardownArm {
     SecondStage(Teardown<paging::Vtd>),
+    Host(Teardown<paging::Amdvi>),
 }
 
 impl DomainTable {
@@ -59,6 +63,9 @@ impl DomainTable {
                     .map(Arm::SecondStage)
                     .map(Self)
             }
+            Dialect::DeviceTable => PageTable::new(paging::Amdvi, shape, memory, pool)
+                .map(Arm::Host)
+                .map(Self),
         }
     }
 
@@ -67,6 +74,7 @@ impl DomainTable {
     pub const fn shape(&self) -> Shape {
         match &self.0 {
             Arm::SecondStage(table) => table.shape(),
+            Arm::Host(table) => table.shape(),
         }
     }
 
@@ -75,13 +83,14 @@ impl DomainTable {
     pub const fn table_frames(&self) -> u64 {
         match &self.0 {
             Arm::SecondStage(table) => table.table_frames(),
+            Arm::Host(table) => table.table_frames(),
         }
     }
 
     /// Maps consecutive 4 KiB device pages from `start` to the physical pages whose numbers are given.
     ///
-    /// Returns how many were mapped, and why it stopped where that is fewer. The interrupt window FEE0_0000h to FEEF_FFFFh is
-    /// refused with [`MapError::OutOfRange`]. Where [`Geometry::caches_absent`], a flush is owed.
+    /// Returns how many were mapped, and why it stopped where that is fewer. The interrupt window FEE0_0000h to FEEF_FFFFh, and
+    /// what else is never memory to the unit, is refused with [`MapError::OutOfRange`]. Where [`Geometry::caches_absent`], a flush is owed.
     #[must_use = "fewer pages than given may be mapped"]
     pub fn map_pages<M: TableMemory, P: FrameSource>(
         &mut self,
@@ -91,11 +100,12 @@ impl DomainTable {
         pages: &[u64],
         access: Access,
     ) -> (usize, Result<(), MapError>) {
-        if in_interrupt_window(start.page(), pages.len() as u64) {
+        if self.is_special(start.page(), pages.len() as u64) {
             return (0, Err(MapError::OutOfRange));
         }
         match &mut self.0 {
             Arm::SecondStage(table) => table.map_pages(memory, pool, start.as_u64(), pages, access),
+            Arm::Host(table) => table.map_pages(memory, pool, start.as_u64(), pages, access),
         }
     }
 
@@ -113,14 +123,17 @@ impl DomainTable {
         pages: u64,
         access: Access,
     ) -> (u64, Result<(), MapError>) {
-        if in_interrupt_window(start.page(), pages) {
+        if self.is_special(start.page(), pages) {
             return (0, Err(MapError::OutOfRange));
         }
-        if in_interrupt_window(target.page(), pages) {
+        if touches(INTERRUPT_WINDOW, target.page(), pages) {
             return (0, Err(MapError::Target));
         }
         match &mut self.0 {
             Arm::SecondStage(table) => {
+                table.map_range(memory, pool, start.as_u64(), target, pages, access)
+            }
+            Arm::Host(table) => {
                 table.map_range(memory, pool, start.as_u64(), target, pages, access)
             }
         }
@@ -151,6 +164,7 @@ impl DomainTable {
             Arm::SecondStage(table) => {
                 table.unmap_with(memory, pool, start.as_u64(), pages, removed)
             }
+            Arm::Host(table) => table.unmap_with(memory, pool, start.as_u64(), pages, removed),
         }
     }
 
@@ -159,6 +173,7 @@ impl DomainTable {
     pub fn query<M: TableMemory>(&self, memory: &M, address: Iova) -> Option<Translation> {
         match &self.0 {
             Arm::SecondStage(table) => table.query(memory, address.as_u64()),
+            Arm::Host(table) => table.query(memory, address.as_u64()),
         }
     }
 
@@ -167,6 +182,7 @@ impl DomainTable {
     pub fn next_mapped<M: TableMemory>(&self, memory: &M, from: Iova, steps: usize) -> Next {
         match &self.0 {
             Arm::SecondStage(table) => table.next_mapped(memory, from.as_u64(), steps),
+            Arm::Host(table) => table.next_mapped(memory, from.as_u64(), steps),
         }
     }
 
@@ -184,14 +200,33 @@ impl DomainTable {
                 Ok(teardown) => Ok(DomainTeardown(TeardownArm::SecondStage(teardown))),
                 Err((table, error)) => Err((Self(Arm::SecondStage(table)), error)),
             },
+            Arm::Host(table) => match table.into_teardown(flusher) {
+                Ok(teardown) => Ok(DomainTeardown(TeardownArm::Host(teardown))),
+                Err((table, error)) => Err((Self(Arm::Host(table)), error)),
+            },
         }
     }
 
     /// The arm of units that walk from a root table.
-    pub(crate) const fn second_stage(&self) -> &PageTable<paging::Vtd> {
+    pub(crate) const fn second_stage(&self) -> Option<&PageTable<paging::Vtd>> {
         match &self.0 {
-            Arm::SecondStage(table) => table,
+            Arm::SecondStage(table) => Some(table),
+            Arm::Host(_) => None,
         }
+    }
+
+    /// The arm of units with a device table.
+    pub(crate) const fn host(&self) -> Option<&PageTable<paging::Amdvi>> {
+        match &self.0 {
+            Arm::Host(table) => Some(table),
+            Arm::SecondStage(_) => None,
+        }
+    }
+
+    /// Whether device addresses in this range are never memory.
+    const fn is_special(&self, first: u64, count: u64) -> bool {
+        touches(INTERRUPT_WINDOW, first, count)
+            || matches!(self.0, Arm::Host(_)) && touches(LINK_WINDOW, first, count)
     }
 }
 
@@ -201,6 +236,7 @@ impl DomainTeardown {
     pub const fn table_frames(&self) -> u64 {
         match &self.0 {
             TeardownArm::SecondStage(teardown) => teardown.table_frames(),
+            TeardownArm::Host(teardown) => teardown.table_frames(),
         }
     }
 
@@ -213,13 +249,13 @@ impl DomainTeardown {
     ) -> Progress {
         match &mut self.0 {
             TeardownArm::SecondStage(teardown) => teardown.step(memory, pool, budget),
+            TeardownArm::Host(teardown) => teardown.step(memory, pool, budget),
         }
     }
 }
 
-/// Whether a range of pages touches the interrupt window.
-const fn in_interrupt_window(first: u64, count: u64) -> bool {
-    let (window, size) = INTERRUPT_WINDOW;
+/// Whether a range of pages touches a window.
+const fn touches((window, size): (u64, u64), first: u64, count: u64) -> bool {
     count != 0 && first < window + size && first.saturating_add(count) > window
 }
 
@@ -239,11 +275,14 @@ mod tests {
 
     #[test]
     fn the_interrupt_window_has_exact_edges() {
+        let in_interrupt_window = |first, count| touches(INTERRUPT_WINDOW, first, count);
         assert!(!in_interrupt_window(0xfedff, 1));
         assert!(in_interrupt_window(0xfedff, 2));
         assert!(in_interrupt_window(0xfeeff, 1));
         assert!(!in_interrupt_window(0xfef00, 1));
         assert!(!in_interrupt_window(0xfee00, 0));
         assert!(in_interrupt_window(0, u64::MAX));
+        assert!(touches(LINK_WINDOW, 0xfff_ffff, 1) && !touches(LINK_WINDOW, 0x1000_0000, 1));
+        assert!(touches(LINK_WINDOW, 0xfcf_ffff, 2) && !touches(LINK_WINDOW, 0xfcf_ffff, 1));
     }
 }

@@ -13,6 +13,8 @@ pub enum FaultKind {
     Atomic(u64),
     /// An interrupt through this entry, or (where the unit cannot tell) entry 0.
     Interrupt(u16),
+    /// Something else that no device may ask, with the address that the unit gives (the page's first byte).
+    Other(u64),
 }
 
 /// A refused request.

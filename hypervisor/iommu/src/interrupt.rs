@@ -1,6 +1,6 @@
 //! Interrupt entries, without a dialect's bits.
 
-use address::{ApicId, RequesterId, Spa, Vector};
+use address::{ApicId, RequesterId, Vector};
 
 /// Who may raise the interrupt. There is no "anyone".
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -54,11 +54,5 @@ pub struct Message {
     pub data: u32,
 }
 
-/// Memory for the interrupt entries of a unit: physically contiguous, a power of two of frames, aligned to its size.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct InterruptTable {
-    /// First byte.
-    pub base: Spa,
-    /// 4 KiB frames: 1, 2, 4 … 256. A frame holds 256 entries.
-    pub frames: u16,
-}
+/// Vectors below belong to exceptions.
+pub(crate) const FIRST_VECTOR: u8 = 32;

@@ -14,6 +14,8 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+mod amdvi;
+mod cover;
 mod domain_table;
 mod error;
 mod fault;
@@ -28,7 +30,7 @@ pub use domain_table::{DomainTable, DomainTeardown, owed_for_mapping};
 pub use error::{Error, Feature, ProbeError};
 pub use fault::{Fault, FaultKind};
 pub use geometry::{Geometry, Levels};
-pub use interrupt::{InterruptTable, Message, Polarity, Source, Target, Trigger};
+pub use interrupt::{Message, Polarity, Source, Target, Trigger};
 pub use paging::{FlushRange, Flushed, Flusher, FrameSource, TableMemory, Unmapped};
-pub use seams::{Clock, Hardware, Registers};
-pub use unit::{Description, Dialect, DomainName, Unit, register_bytes};
+pub use seams::{Clock, Hardware, Registers, WideMemory};
+pub use unit::{Description, Dialect, DomainName, Unit, UnitMemory, register_bytes};

@@ -1,5 +1,6 @@
 //! What a unit needs from the machine.
 
+use address::Spa;
 use paging::TableMemory;
 
 /// The register block of one unit, uncached. Offsets are in bytes from its base, naturally aligned, and lie within what
@@ -23,9 +24,15 @@ pub trait Clock {
     fn ticks_per_us(&self) -> u64;
 }
 
+/// Stores of 128 bits, for entries of which a walker must never see a half.
+pub trait WideMemory: TableMemory {
+    /// Writes the words `index` (even) and `index + 1` of a table with one store: hardware sees both old ones or both new ones.
+    fn write_wide(&self, table: Spa, index: usize, low: u64, high: u64);
+}
+
 /// All that one unit needs: its registers, the memory of its tables, a clock. One value per unit.
 ///
 /// The unit also polls, through [`TableMemory::read`], a word that hardware writes: that read must be a real load each time.
-pub trait Hardware: Registers + TableMemory + Clock {}
+pub trait Hardware: Registers + WideMemory + Clock {}
 
-impl<T: Registers + TableMemory + Clock> Hardware for T {}
+impl<T: Registers + WideMemory + Clock> Hardware for T {}

@@ -32,7 +32,7 @@ pub trait Format: Copy {
 /// The geometry of one table, fixed for its life: a table never grows a level while hardware walks it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Shape {
-    /// Levels, 2 to 5, the root's included.
+    /// Levels, 1 to 6, the root's included.
     pub levels: u8,
     /// Width of the addresses that the table translates, in bits: at most 12 + 9 * levels.
     pub input_bits: u8,

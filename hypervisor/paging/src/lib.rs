@@ -22,6 +22,7 @@
 #![forbid(unsafe_code)]
 
 mod access;
+mod amdvi;
 mod ept;
 mod error;
 mod format;
@@ -41,6 +42,7 @@ mod unmap;
 mod vtd;
 
 pub use access::{Access, MemoryType, Rights};
+pub use amdvi::Amdvi;
 pub use ept::Ept;
 pub use error::{MapError, NewError, UnmapError};
 pub use format::{Format, Shape};

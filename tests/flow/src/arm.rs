@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use address::Spa;
-use iommu::{Clock, Description, Dialect, Hardware, Registers};
+use iommu::{Clock, Description, Dialect, Hardware, Registers, WideMemory};
 use model::vtd::{Capabilities, Vtd};
 use model::{Memory, Ticks, Unit};
 use paging::TableMemory;
@@ -104,6 +104,7 @@ impl Arm for VtdArm {
         Description {
             dialect: Dialect::RootTable,
             host_bits: 46,
+            caches_absent: false,
         }
     }
 }
@@ -141,6 +142,12 @@ impl TableMemory for VtdSeam {
 
     fn clean(&self, table: Spa, first: usize, count: usize) {
         self.tables.clean(table, first, count);
+    }
+}
+
+impl WideMemory for VtdSeam {
+    fn write_wide(&self, table: Spa, index: usize, low: u64, high: u64) {
+        self.tables.write_wide(table, index, low, high);
     }
 }
 

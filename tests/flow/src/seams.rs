@@ -42,6 +42,14 @@ impl TableMemory for TableSeam {
     }
 }
 
+impl TableSeam {
+    /// One store of 128 bits.
+    pub fn write_wide(&self, table: Spa, index: usize, low: u64, high: u64) {
+        self.0
+            .write_wide(table.as_u64() + index as u64 * 8, low, high);
+    }
+}
+
 /// Configuration space.
 pub struct ConfigSeam(pub Rc<Config>);
 

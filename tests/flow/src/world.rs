@@ -15,7 +15,7 @@ use arrayvec::ArrayVec;
 use device::{
     Boot, Capacities, Devices, Error, InterruptEntry, Source, Target, UnitParts, VpRef, Wire,
 };
-use iommu::InterruptTable;
+use iommu::UnitMemory;
 use model::{Bus, Config, Delivered, Memory, Refused, Ticks};
 use paging::Rights;
 use topology::{
@@ -127,17 +127,17 @@ impl<A: Arm> World<A> {
             iommu::Unit::probe(A::description(), seam)
                 .ok()
                 .map(|unit| UnitParts {
-                    unit,
-                    interrupts: InterruptTable {
+                    memory: UnitMemory {
                         base: Spa::from_page(page).expect("a frame"),
-                        frames: 1,
+                        frames: unit.memory_frames(),
                     },
+                    unit,
                 })
         };
         let topology = topology();
         let boot = Boot {
             topology: &topology,
-            units: vec![part(one_seam, 0x100), part(two_seam, 0x101)],
+            units: vec![part(one_seam, 0x1_0000), part(two_seam, 0x1_0200)],
             tables: TableSeam(memory.clone()),
             config: ConfigSeam(config.clone()),
             lps: 4,

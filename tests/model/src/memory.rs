@@ -46,6 +46,12 @@ impl Memory {
         }
     }
 
+    /// A processor's store of 128 bits, which nobody sees half of.
+    pub fn write_wide(&self, at: u64, low: u64, high: u64) {
+        self.write(at, low);
+        self.write(at + 8, high);
+    }
+
     /// Cache lines of a range go to memory.
     pub fn clean(&self, at: u64, bytes: u64) {
         let first = at & !63;

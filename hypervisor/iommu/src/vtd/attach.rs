@@ -18,7 +18,7 @@ impl<H: Hardware> Vtd<H> {
     ) -> Result<(), Error> {
         self.require_enabled()?;
         self.check_name(name)?;
-        let table = table.second_stage();
+        let table = table.second_stage().ok_or(Error::Geometry)?;
         self.check_table(table)?;
         let contexts = self.contexts_of(requester)?;
         let word = context_entry::word(requester);

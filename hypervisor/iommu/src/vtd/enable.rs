@@ -1,6 +1,6 @@
 //! Taking a unit over.
 
-use address::{PageSize, Spa};
+use address::Spa;
 use paging::{ENTRIES, FrameSource};
 
 use super::descriptor::Descriptor;
@@ -8,24 +8,28 @@ use super::fault_status::FaultStatus;
 use super::invalidation::Queue;
 use super::{State, Vtd, registers, root_entry};
 use crate::wait::wait;
-use crate::{Error, Hardware, InterruptTable};
+use crate::{Error, Hardware, UnitMemory, unit};
 
-/// Frames of the unit's own: root table, queue, status word.
-const FRAMES: usize = 3;
+/// Frames of interrupt entries, 256 in each, that a unit is given.
+pub(crate) const MEMORY_FRAMES: u16 = 16;
+/// Frames of interrupt entries that the register can name.
+const MOST_FRAMES: u16 = 256;
 
 impl<H: Hardware> Vtd<H> {
     pub(crate) fn enable<P: FrameSource>(
         &mut self,
         pool: &mut P,
-        interrupts: InterruptTable,
+        memory: UnitMemory,
     ) -> Result<(), Error> {
         match self.state {
             State::Probed => (),
             State::Enabled => return Err(Error::State),
             State::Failed => return Err(Error::UnitFailed),
         }
-        check(interrupts)?;
-        let [root, queue, status] = take(pool)?;
+        if !memory.is_sound() || memory.frames > MOST_FRAMES {
+            return Err(Error::Target);
+        }
+        let [root, queue, status] = unit::take(pool)?;
         for frame in [root, queue, status] {
             self.blank(frame);
         }
@@ -34,7 +38,7 @@ impl<H: Hardware> Vtd<H> {
         self.quiesce()?;
         self.take_translation()?;
         if self.remaps_interrupts() {
-            self.take_interrupts(interrupts)?;
+            self.take_interrupts(memory)?;
         }
         self.command(
             |now| now.with_translation(true),
@@ -142,7 +146,7 @@ impl<H: Hardware> Vtd<H> {
     }
 
     /// Interrupt entries, all unused, and compatibility-format interrupts off.
-    fn take_interrupts(&mut self, table: InterruptTable) -> Result<(), Error> {
+    fn take_interrupts(&mut self, table: UnitMemory) -> Result<(), Error> {
         for frame in 0..u64::from(table.frames) {
             if let Some(frame) = Spa::from_page(table.base.page() + frame) {
                 self.blank(frame);
@@ -185,30 +189,4 @@ impl<H: Hardware> Vtd<H> {
         });
         off.map_err(|_| self.fail())
     }
-}
-
-/// Whether the memory for interrupt entries is as it must be.
-fn check(table: InterruptTable) -> Result<(), Error> {
-    let bytes = u64::from(table.frames) * PageSize::Size4K.bytes();
-    let sound = table.frames.is_power_of_two()
-        && table.frames <= 256
-        && table.base.as_u64() & (bytes - 1) == 0;
-    if sound { Ok(()) } else { Err(Error::Target) }
-}
-
-/// Takes the unit's own frames, or none.
-fn take<P: FrameSource>(pool: &mut P) -> Result<[Spa; FRAMES], Error> {
-    let mut frames = [Spa::new(0); FRAMES];
-    for taken in 0..FRAMES {
-        let Some(frame) = pool.take() else {
-            for &frame in frames.iter().take(taken) {
-                pool.put(frame);
-            }
-            return Err(Error::OutOfFrames);
-        };
-        if let Some(slot) = frames.get_mut(taken) {
-            *slot = frame;
-        }
-    }
-    Ok(frames)
 }

@@ -4,8 +4,8 @@ use address::{ApicId, Vector};
 
 use super::fault_record::{self, RecordHigh};
 use super::fault_status::FaultStatus;
-use super::interrupt::FIRST_VECTOR;
 use super::{Vtd, registers};
+use crate::interrupt::FIRST_VECTOR;
 use crate::{Error, Fault, FaultKind, Hardware};
 
 impl<H: Hardware> Vtd<H> {

@@ -5,10 +5,8 @@ use address::{Spa, Vector};
 use super::descriptor::Descriptor;
 use super::irte::{IrteHigh, IrteLow};
 use super::{Vtd, message};
+use crate::interrupt::FIRST_VECTOR;
 use crate::{Error, Hardware, Message, Polarity, Source, Target, Trigger};
-
-/// Vectors below belong to exceptions.
-pub(super) const FIRST_VECTOR: u8 = 32;
 
 impl<H: Hardware> Vtd<H> {
     pub(crate) fn set_interrupt(

@@ -26,12 +26,14 @@ mod tests;
 use address::{PageSize, Spa};
 
 use crate::wait::wait;
-use crate::{Error, Feature, Geometry, Hardware, InterruptTable, Levels, ProbeError, Registers};
+use crate::{Error, Feature, Geometry, Hardware, Levels, ProbeError, Registers, UnitMemory};
 use capability::Capability;
 use descriptor::Drain;
 use extended_capability::ExtendedCapability;
 use global_command::GlobalCommand;
 use invalidation::Queue;
+
+pub(crate) use enable::MEMORY_FRAMES;
 
 /// Whether the unit may be used.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -56,7 +58,7 @@ pub(crate) struct Vtd<H> {
     root: Spa,
     queue: Queue,
     /// Interrupt entries, where interrupts are remapped.
-    interrupts: Option<InterruptTable>,
+    interrupts: Option<UnitMemory>,
     fault_overflows: u64,
 }
 

@@ -5,7 +5,7 @@ use std::vec::Vec;
 
 use super::super::{Vtd, register_bytes, registers};
 use super::fixture::*;
-use crate::{Error, Feature, InterruptTable, ProbeError};
+use crate::{Error, Feature, ProbeError, UnitMemory};
 use address::Spa;
 
 const TRANSLATION: u32 = 1 << 31;
@@ -170,7 +170,7 @@ fn memory_for_interrupts_must_be_as_hardware_wants_it() {
         (0x20_0000, 512),
     ] {
         let mut unit = Vtd::probe(46, Mock::new(CAPABILITY, EXTENDED)).unwrap();
-        let table = InterruptTable {
+        let table = UnitMemory {
             base: Spa::new(base),
             frames: count,
         };

@@ -10,7 +10,8 @@ use paging::{FrameSource, TableMemory};
 
 use super::super::{Vtd, registers};
 use crate::{
-    Clock, Dialect, DomainName, DomainTable, Error, Geometry, InterruptTable, Levels, Registers,
+    Clock, Dialect, DomainName, DomainTable, Error, Geometry, Levels, Registers, UnitMemory,
+    WideMemory,
 };
 
 /// 48 bits, three and four levels, all page sizes, 16-bit names, mask 18, two records at 220h, draining, page-selective.
@@ -27,7 +28,7 @@ pub const RECORDS: usize = 0x220;
 pub const REQUESTER: RequesterId = RequesterId(0x0318);
 pub const NAME: DomainName = DomainName(5);
 
-const INTERRUPTS: InterruptTable = InterruptTable {
+const INTERRUPTS: UnitMemory = UnitMemory {
     base: Spa::new(0x20_0000),
     frames: 2,
 };
@@ -282,6 +283,12 @@ impl TableMemory for Mock {
         for index in first..first + count {
             self.dirty.borrow_mut().remove(&(table.page(), index));
         }
+    }
+}
+
+impl WideMemory for Mock {
+    fn write_wide(&self, _: Spa, _: usize, _: u64, _: u64) {
+        panic!("no entry of this dialect changes by 128 bits");
     }
 }
 

@@ -1,0 +1,1 @@
+//! The verbs, on a register block that records what it is asked.
