@@ -12,7 +12,7 @@ use crate::failure::Failure;
 use crate::machine::Machine;
 use crate::partition::create::{self, Plan};
 use crate::partition::memory::{LARGE, map_chunk};
-use crate::partition::{Partition, assign, delete};
+use crate::partition::{Partition, delete};
 use crate::protocol::reply::{Reply, Row};
 
 const PAGE: u64 = 4096;
