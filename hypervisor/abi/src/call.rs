@@ -161,6 +161,8 @@ calls! {
     VendorInterruptInfo = 0xf00b, Form::Simple, 8 => 48, false;
     /// Says why a device cannot be assigned.
     VendorWhyNot = 0xf00c, Form::Simple, 8 => 240, false;
+    /// Describes a base address register of a device.
+    VendorBarInfo = 0xf00d, Form::Simple, 16 => 56, false;
 }
 
 #[cfg(test)]

@@ -192,6 +192,32 @@ structures! {
         /// Text, NUL-padded.
         text: [u8; 232],
     }
+    /// Input of VendorBarInfo.
+    BarOf: 16 {
+        /// Device.
+        device: u64,
+        /// Index of the base address register, 0 to 5; a wide one is named by its first.
+        index: u64,
+    }
+    /// Output of VendorBarInfo: what the hypervisor found when it sized the register at boot, and where it stands now.
+    BarInfo: 56 {
+        /// First byte; 0 where firmware gave it none.
+        address: u64,
+        /// Bytes, a power of two; 0 where the index names no register that decodes memory.
+        size: u64,
+        /// [`bar_flags`].
+        flags: u32,
+        /// Zero.
+        reserved: u32,
+        /// Offset of the MSI-X table in it, bytes. What shares a page with it is mapped to nobody.
+        table_offset: u64,
+        /// Bytes of the MSI-X table in it, 16 for an entry; 0 where it is not in this BAR.
+        table_bytes: u64,
+        /// Offset of the MSI-X pending bits in it, bytes. What shares a page with them is mapped to nobody.
+        pending_offset: u64,
+        /// Bytes of the MSI-X pending bits in it; 0 where they are not in this BAR.
+        pending_bytes: u64,
+    }
     /// Output of VendorDomainInfo.
     DomainInfo: 40 {
         /// Owner.
@@ -242,6 +268,14 @@ structures! {
 /// Code of the call that gives a device's MSI capability any message, past the guard. Only images that are built for the
 /// suite have it (feature `test-calls`); elsewhere it is no call.
 pub const TEST_MESSAGE: u16 = 0xf0f0;
+
+/// Flags of [`BarInfo`].
+pub mod bar_flags {
+    /// Takes two registers.
+    pub const WIDE: u32 = 1;
+    /// Reads have no side effects.
+    pub const PREFETCHABLE: u32 = 2;
+}
 
 /// States of a device.
 pub mod device_state {

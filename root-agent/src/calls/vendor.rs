@@ -1,12 +1,13 @@
 //! The calls without a public layout: what the machine is and how it fares.
 
 use abi::vendor::{
-    Counters, CountersOf, DeviceInfo, DomainInfo, Fault, Index, InterruptInfo, IommuInfo, LogBytes,
-    Power, ReadLog, Sentence, SystemInfo, WriteConfig, WrittenConfig,
+    BarInfo, BarOf, Counters, CountersOf, DeviceInfo, DomainInfo, Fault, Index, InterruptInfo,
+    IommuInfo, LogBytes, Power, ReadLog, Sentence, SystemInfo, WriteConfig, WrittenConfig,
 };
 use abi::{Call, Status};
 use address::DeviceId;
 use alloc::string::String;
+use alloc::vec::Vec;
 
 use super::device::name;
 use super::{order, query};
@@ -25,6 +26,14 @@ pub fn device<M: Machine>(machine: &M, index: u64) -> Option<DeviceInfo> {
 /// Every device.
 pub fn devices<M: Machine>(machine: &M) -> impl Iterator<Item = DeviceInfo> {
     (0..).map_while(|index| device(machine, index))
+}
+
+/// The six base address registers of a device.
+pub fn bars<M: Machine>(machine: &M, device: DeviceId) -> Result<Vec<BarInfo>, Status> {
+    let device = name(device);
+    (0..6)
+        .map(|index| query(machine, Call::VendorBarInfo, &BarOf { device, index }))
+        .collect()
 }
 
 /// Every IOMMU.

@@ -64,7 +64,9 @@ pub fn assign<M: Machine>(
     if info.state != device_state::BLOCKED {
         make_clean(agent, &config, device, anyway)?;
     }
-    let description = Description::read(&config).map_err(|why| unusable(device, why))?;
+    let bars = vendor::bars(&agent.machine, device)
+        .map_err(|status| Failure::refused(status, &format!("where the memory of {device} is")))?;
+    let description = Description::read(&config, &bars).map_err(|why| unusable(device, why))?;
     let decoding = u32::from(command::MEMORY | command::NO_INTX);
     config
         .write(register::COMMAND, 2, decoding)
@@ -133,8 +135,7 @@ fn make_clean<M: Machine>(
 fn unusable(device: DeviceId, why: Unusable) -> Failure {
     let sentence = match why {
         Unusable::Silent => "nothing answers in its configuration space",
-        Unusable::Msix => "its MSI-X structures lie outside its memory",
-        Unusable::Refused(status) => return Failure::refused(status, "to size its memory"),
+        Unusable::Msix => "its MSI-X structures are not where they were at boot",
     };
     let status = Status::INVALID_DEVICE_STATE.name();
     Failure::new(status, format!("{device} cannot be assigned: {sentence}"))

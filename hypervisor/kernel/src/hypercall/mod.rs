@@ -3,7 +3,8 @@
 //! One place decodes, one place writes the result and steps the instruction pointer. A handler is a function from the
 //! caller and its parameters, copied in once, to an [`Outcome`].
 
-pub mod config;
+pub mod bar;
+mod config;
 pub mod deposit;
 pub mod device;
 pub mod domain;
@@ -390,6 +391,7 @@ impl<M: Machine> Kernel<M> {
             Call::VendorDomainInfo => self.vendor_domain_info(request),
             Call::VendorInterruptInfo => self.vendor_interrupt_info(request),
             Call::VendorWhyNot => self.vendor_why_not(request),
+            Call::VendorBarInfo => self.vendor_bar_info(request),
             // Named in the interface for their messages and events, which nobody here has a port for yet.
             _ => Err(Status::INVALID_HYPERCALL_CODE),
         }

@@ -221,7 +221,7 @@ mod tests {
 
     fn bus() -> Bus {
         let mut bus = Bus::new(2);
-        let description = Description::read(&Fake::network_card()).unwrap();
+        let description = Fake::network_card().describe().unwrap();
         let device = DeviceId::new(0, 2, 0, 0).unwrap();
         assert_eq!(bus.add(device, &description), Some(1));
         bus

@@ -205,7 +205,7 @@ mod tests {
     use crate::pci::description::tests::Fake;
 
     fn function() -> Function {
-        let description = Description::read(&Fake::network_card()).unwrap();
+        let description = Fake::network_card().describe().unwrap();
         let device = DeviceId::new(0, 2, 0, 0).unwrap();
         Function::new(device, 1, &description, &mut Window::default()).unwrap()
     }

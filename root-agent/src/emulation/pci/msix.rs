@@ -241,7 +241,6 @@ impl Msix {
 mod tests {
     use super::super::hardware::tests::Recorder;
     use super::*;
-    use crate::pci::description::Description;
     use crate::pci::description::tests::Fake;
 
     struct Bench {
@@ -252,7 +251,7 @@ mod tests {
 
     impl Bench {
         fn new() -> Self {
-            let description = Description::read(&Fake::network_card()).unwrap();
+            let description = Fake::network_card().describe().unwrap();
             Self {
                 msix: Msix::new(description.msix.unwrap()),
                 space: Space::of(&description),

@@ -156,7 +156,7 @@ mod tests {
     use alloc::vec::Vec;
 
     fn space() -> Space {
-        Space::of(&Description::read(&Fake::network_card()).unwrap())
+        Space::of(&Fake::network_card().describe().unwrap())
     }
 
     #[test]
