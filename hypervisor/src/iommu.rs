@@ -5,12 +5,13 @@ use alloc::alloc::{Layout, alloc_zeroed};
 use alloc::vec::Vec;
 use device::{Boot, Capacities, Devices, Platform, UnitParts};
 use firmware::dmar::Dmar;
+use firmware::ivrs::Ivrs;
 use handoff::Extent;
 use iommu::{
     Clock, Description, Dialect, FrameSource, ProbeError, Registers, TableMemory, Unit, UnitMemory,
     WideMemory,
 };
-use topology::{Problem, Reason, Topology};
+use topology::{Problem, Reason, Remapping, Topology, UnitKind};
 
 use crate::config_space::{self, Config};
 use crate::cpu::apic::vector;
@@ -170,7 +171,7 @@ pub fn judge(facts: &Facts, topology: &mut Topology, dmar: Option<&Dmar<'_>>) {
 pub fn probe(facts: &Facts, topology: &Topology) -> Vec<Option<UnitParts<UnitHardware>>> {
     let host_bits = facts.handoff.physical_bits.min(64) as u8;
     let units = topology.units.iter().map(|facts| {
-        let result = (!facts.refused).then(|| probe_one(facts.base, host_bits))?;
+        let result = (!facts.refused).then(|| probe_one(facts, host_bits))?;
         match result {
             Ok(unit) => parts(unit),
             Err(error) => {
@@ -182,8 +183,12 @@ pub fn probe(facts: &Facts, topology: &Topology) -> Vec<Option<UnitParts<UnitHar
     units.collect()
 }
 
-fn probe_one(base: Spa, host_bits: u8) -> Result<Unit<UnitHardware>, ProbeError> {
-    let dialect = Dialect::RootTable;
+fn probe_one(facts: &topology::Unit, host_bits: u8) -> Result<Unit<UnitHardware>, ProbeError> {
+    let base = facts.base;
+    let dialect = match facts.kind {
+        UnitKind::RootTable => Dialect::RootTable,
+        UnitKind::DeviceTable => Dialect::DeviceTable,
+    };
     let first = mmio::Registers::new(base, FIRST_BYTES).ok_or(ProbeError::Absent)?;
     let bytes = iommu::register_bytes(dialect, &UnitHardware { registers: first })?;
     let registers = mmio::Registers::new(base, bytes as u64).ok_or(ProbeError::Absent)?;
@@ -191,7 +196,7 @@ fn probe_one(base: Spa, host_bits: u8) -> Result<Unit<UnitHardware>, ProbeError>
         Description {
             dialect,
             host_bits,
-            caches_absent: false,
+            caches_absent: facts.caches_absent,
         },
         UnitHardware { registers },
     )
@@ -214,8 +219,16 @@ pub fn start(
     fault_target: ApicId,
 ) -> (Topology, Devices<DeviceSeams>) {
     config_space::start(facts, tables.find(b"MCFG"));
-    let dmar = dmar(tables);
-    let mut topology = topology::discover(&mut Config, config_space::buses(), dmar.as_ref());
+    let (dmar, ivrs) = (dmar(tables), ivrs(tables));
+    let remapping = match (&dmar, &ivrs) {
+        (Some(dmar), _) => Remapping::Dmar(dmar),
+        (None, Some(ivrs)) => Remapping::Ivrs(ivrs),
+        (None, None) => Remapping::None,
+    };
+    if matches!(remapping, Remapping::None) {
+        log::warn!("firmware describes no IOMMU: no device will be assigned");
+    }
+    let mut topology = topology::discover(&mut Config, config_space::buses(), remapping);
     report(&topology);
     judge(facts, &mut topology, dmar.as_ref());
     let boot = Boot {
@@ -258,11 +271,14 @@ fn report(topology: &Topology) {
 
 /// The DMAR, or nothing, which is said where it is there and broken.
 fn dmar(tables: &crate::acpi_tables::Tables) -> Option<Dmar<'static>> {
-    let Some(bytes) = tables.find(b"DMAR") else {
-        log::warn!("firmware describes no IOMMU: no device will be assigned");
-        return None;
-    };
-    Dmar::parse(bytes)
+    Dmar::parse(tables.find(b"DMAR")?)
+        .inspect_err(|error| log::error!("{error}: no device will be assigned"))
+        .ok()
+}
+
+/// The IVRS, likewise.
+fn ivrs(tables: &crate::acpi_tables::Tables) -> Option<Ivrs<'static>> {
+    Ivrs::parse(tables.find(b"IVRS")?)
         .inspect_err(|error| log::error!("{error}: no device will be assigned"))
         .ok()
 }

@@ -123,7 +123,7 @@ impl<P: Platform> Devices<P> {
             memory_bits,
             capacities,
         } = boot;
-        for function in topology.functions.iter().filter(|it| !it.is_bridge()) {
+        for function in topology.functions.iter().filter(|it| is_silenced(it)) {
             set_bus_master(&mut config, function.id, false);
         }
         let mut slots = unit_slots::<P>(topology, units, memory_bits);
@@ -164,6 +164,11 @@ impl<P: Platform> Devices<P> {
     pub fn has_domains(&self) -> bool {
         self.domains.common.is_some()
     }
+}
+
+/// Bridges pass on what others send, and a unit's own function raises its interrupts: these two go on.
+fn is_silenced(function: &Function) -> bool {
+    !function.is_bridge() && function.unassignable != Some(Reason::Iommu)
 }
 
 type Slot<P> = (UnitSlot<P>, Option<UnitMemory>);

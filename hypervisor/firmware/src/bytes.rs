@@ -34,13 +34,15 @@ pub(crate) enum RecordHeader {
     Bytes,
     /// Type in bytes 0 and 1, length in bytes 2 and 3.
     Words,
+    /// Type in byte 0, flags in byte 1, length in bytes 2 and 3.
+    Flagged,
 }
 
 impl RecordHeader {
     const fn size(self) -> usize {
         match self {
             Self::Bytes => 2,
-            Self::Words => 4,
+            Self::Words | Self::Flagged => 4,
         }
     }
 
@@ -48,6 +50,7 @@ impl RecordHeader {
         Some(match self {
             Self::Bytes => (u8_at(bytes, 0)?.into(), u8_at(bytes, 1)?.into()),
             Self::Words => (u16_at(bytes, 0)?, u16_at(bytes, 2)?.into()),
+            Self::Flagged => (u8_at(bytes, 0)?.into(), u16_at(bytes, 2)?.into()),
         })
     }
 }

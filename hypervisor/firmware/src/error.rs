@@ -77,6 +77,14 @@ pub enum Error {
         /// The address or number that both claim.
         what: u64,
     },
+    /// More records of a kind than any machine has.
+    #[error("table {table}: more than {most} units are described")]
+    TooMany {
+        /// The table.
+        table: Signature,
+        /// How many are read.
+        most: usize,
+    },
     /// A device scope's path is empty, odd, or names a device above 31 or a function above 7.
     #[error(
         "device scope of type {kind} from bus {start_bus:#04x}: its path of {bytes} bytes is not one"

@@ -5,7 +5,7 @@
 //! field can make it loop. What the facts mean for the machine (whether a register block lies in RAM, whether a device
 //! exists) is for the callers to judge.
 //!
-//! One file per table: [`madt`], [`mcfg`], [`dmar`], [`fadt`], [`hpet`], [`sleep`]; [`overrides`] says which of several tables
+//! One file per table: [`madt`], [`mcfg`], [`dmar`], [`ivrs`], [`fadt`], [`hpet`], [`sleep`]; [`overrides`] says which of several tables
 //! with one signature counts.
 
 #![no_std]
@@ -18,6 +18,7 @@ mod sdt;
 pub mod dmar;
 pub mod fadt;
 pub mod hpet;
+pub mod ivrs;
 pub mod madt;
 pub mod mcfg;
 pub mod overrides;

@@ -1,4 +1,7 @@
-//! Device to IOMMU unit, by the firmware's device scopes walked through real bridges.
+//! Device to IOMMU unit: by the firmware's device scopes walked through real bridges (DMAR), or by its ranges of requester ids
+//! (IVRS, in `ivrs`).
+
+mod ivrs;
 
 use address::{DeviceId, RequesterId};
 use alloc::collections::BTreeMap;
@@ -7,9 +10,29 @@ use alloc::vec::Vec;
 use firmware::Error;
 use firmware::dmar::{DeviceScope, Dmar, Drhd, Rmrr, ScopeKind, Scopes, Structure};
 
+use firmware::ivrs::Ivrs;
+
 use crate::{
     Function, Header, Problem, Reason, ReservedRange, SpecialDevice, SpecialKind, Topology, Unit,
+    UnitKind,
 };
+
+/// The firmware's table of units, of which a machine has one or none.
+#[derive(Clone, Copy, Debug)]
+pub enum Remapping<'a> {
+    /// Units are not described.
+    None,
+    /// Units and scopes.
+    Dmar(&'a Dmar<'a>),
+    /// Units and ranges of ids.
+    Ivrs(&'a Ivrs<'a>),
+}
+
+impl<'a> From<Option<&'a Dmar<'a>>> for Remapping<'a> {
+    fn from(dmar: Option<&'a Dmar<'a>>) -> Self {
+        dmar.map_or(Self::None, Self::Dmar)
+    }
+}
 
 /// That a scope names a function, or a bridge with all below it.
 #[derive(Clone, Copy)]
@@ -23,15 +46,17 @@ type Claims = BTreeMap<usize, Vec<Claim>>;
 
 impl Topology {
     /// Reads the table, if there is one, and gives every function its unit or a reason.
-    pub(crate) fn find_units(&mut self, dmar: Option<&Dmar<'_>>) {
-        let Some(dmar) = dmar else {
-            return self.refuse(None, Reason::NoIommu);
+    pub(crate) fn find_units(&mut self, remapping: Remapping<'_>) {
+        let read = match remapping {
+            Remapping::None => return self.refuse(None, Reason::NoIommu),
+            Remapping::Dmar(dmar) => self.read_table(dmar),
+            Remapping::Ivrs(ivrs) => self.read_ivrs(ivrs),
         };
-        if let Err(error) = self.read_table(dmar) {
+        if let Err(error) = read {
             self.problems.push(Problem::Table(error));
             self.refuse(None, Reason::MalformedTable);
         }
-        if !dmar.interrupt_remapping() {
+        if matches!(remapping, Remapping::Dmar(dmar) if !dmar.interrupt_remapping()) {
             self.refuse(None, Reason::NoInterruptRemapping);
         }
     }
@@ -49,12 +74,16 @@ impl Topology {
                 function.unassignable = function.unassignable.or(found.err());
             }
         }
+        self.refuse_behind_twins();
+        result
+    }
+
+    fn refuse_behind_twins(&mut self) {
         for (index, unit) in self.units.clone().into_iter().enumerate() {
             if unit.refused {
                 self.refuse(Some(index), Reason::UnitTwice);
             }
         }
-        result
     }
 
     fn read_structures(&mut self, dmar: &Dmar<'_>, claims: &mut Claims) -> Result<(), Error> {
@@ -76,6 +105,9 @@ impl Topology {
             segment: unit.segment,
             include_all: unit.include_all,
             refused: false,
+            kind: UnitKind::RootTable,
+            function: None,
+            caches_absent: false,
         });
         for scope in unit.scopes.clone() {
             self.scope(index, unit.segment, &scope?, claims);

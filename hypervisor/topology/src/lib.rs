@@ -27,29 +27,33 @@ mod topology;
 mod walk;
 
 pub use config_space::{BusRange, ConfigSpace};
+pub use coverage::Remapping;
 pub use function::{
     Acs, Bar, BarKind, Bridge, Function, Header, Intx, MAX_ALIASES, Msi, MsiX, Pcie, PortType,
     RequesterRange, SrIov,
 };
 pub use quiet::rest;
 pub use reason::Reason;
-pub use topology::{Group, Problem, ReservedRange, SpecialDevice, SpecialKind, Topology, Unit};
+pub use topology::{
+    Group, Problem, ReservedRange, SpecialDevice, SpecialKind, Topology, Unit, UnitKind,
+};
 
 use alloc::vec::Vec;
-use firmware::dmar::Dmar;
 
 /// Walks the machine.
 ///
 /// `buses`: what MCFG says ([`BusRange::from`] each segment), or [`BusRange::LEGACY`] where there is none. A range that names
-/// buses of one before it is left out. `dmar`: the firmware's table of units, `None` where there is none.
+/// buses of one before it is left out. `remapping`: the firmware's table of units, if there is one.
 ///
 /// Besides reading, the walk sizes BARs with decoding off, clears bus mastering, MSI and MSI-X enable, phantom functions, ATS, PRI,
-/// PASID and virtual functions, and enables access control where it exists. It runs once, on one LP, before devices are used.
-pub fn discover<C: ConfigSpace>(
+/// PASID and virtual functions, and enables access control where it exists, and
+/// units whose own function keeps them off. It runs once, on one LP, before devices are used.
+pub fn discover<'a, C: ConfigSpace>(
     config: &mut C,
     buses: impl IntoIterator<Item = BusRange>,
-    dmar: Option<&Dmar<'_>>,
+    remapping: impl Into<Remapping<'a>>,
 ) -> Topology {
+    let remapping = remapping.into();
     let mut walk = walk::Walk::new(config);
     let mut walked: Vec<BusRange> = Vec::new();
     for range in buses {
@@ -73,8 +77,12 @@ pub fn discover<C: ConfigSpace>(
             .extend(own.map(|reason| Problem::Function(function.id, reason)));
     }
     topology.find_aliases();
+    if let Remapping::Ivrs(ivrs) = remapping {
+        topology.find_named_aliases(ivrs);
+    }
     topology.find_groups();
-    topology.find_units(dmar);
+    topology.find_units(remapping);
+    topology.wake_units(config);
     topology.find_shared_pages();
     topology.find_shared_lines();
     topology.spread_reasons();

@@ -1,10 +1,12 @@
 use super::*;
 use crate::testing::{Machine, bridge, device, port};
 use address::{DeviceId, RequesterId};
+use firmware::dmar::Dmar;
 extern crate std;
 use std::vec::Vec;
 
 mod groups;
+mod named;
 mod trees;
 mod units;
 

@@ -43,6 +43,21 @@ pub struct Unit {
     pub include_all: bool,
     /// Described twice: nobody may touch its registers.
     pub refused: bool,
+    /// What it is.
+    pub kind: UnitKind,
+    /// Its own PCI function, where it has one, and the offset of its capability there. Never assigned.
+    pub function: Option<(DeviceId, u16)>,
+    /// It may cache what is not mapped, as told by that function. Units without one tell by registers.
+    pub caches_absent: bool,
+}
+
+/// What a unit looks requesters up in, which is what its registers and tables are like.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum UnitKind {
+    /// A root table, bus by bus.
+    RootTable,
+    /// One flat device table.
+    DeviceTable,
 }
 
 /// What raises an interrupt without being a PCI function of its own.

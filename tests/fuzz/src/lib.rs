@@ -8,6 +8,7 @@
 pub mod config;
 pub mod dmar;
 pub mod guard;
+pub mod ivrs;
 pub mod machine;
 pub mod madt;
 pub mod mcfg;
@@ -26,7 +27,7 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 5] = [
+pub const TARGETS: [Target; 6] = [
     Target {
         name: "madt",
         run: madt::run,
@@ -40,6 +41,11 @@ pub const TARGETS: [Target; 5] = [
     Target {
         name: "dmar",
         run: dmar::run,
+        mutations: 1000,
+    },
+    Target {
+        name: "ivrs",
+        run: ivrs::run,
         mutations: 1000,
     },
     Target {

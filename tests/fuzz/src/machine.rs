@@ -189,3 +189,20 @@ pub fn check(topology: &Topology) {
         }
     }
 }
+
+/// Two endpoints: 00:03.0, and 02:06.0 behind a root port at 00:04.0 and a bridge at 01:00.0.
+pub fn two_endpoints() -> Machine {
+    let mut machine = Machine::default();
+    for (requester, class, header, buses) in [
+        (0x18, 0x0200_0000, 0, 0),
+        (0x20, 0x0604_0000, 0x1_0000, 0x02_01_00),
+        (0x100, 0x0604_0000, 0x1_0000, 0x02_02_01),
+        (0x230, 0x0200_0000, 0, 0),
+    ] {
+        machine.set(requester, 0, 0x10c9_8086);
+        machine.set(requester, 8, class);
+        machine.set(requester, 0xc, header);
+        machine.set(requester, 0x18, buses);
+    }
+    machine
+}
