@@ -297,6 +297,9 @@ fn topology() -> Topology {
         segment: 0,
         include_all,
         refused: false,
+        kind: topology::UnitKind::RootTable,
+        function: None,
+        caches_absent: false,
     };
     Topology {
         groups: groups.collect(),
