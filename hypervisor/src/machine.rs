@@ -55,6 +55,10 @@ impl kernel::Machine for Machine {
         SlatKind::Nested
     }
 
+    fn tags(&self) -> u32 {
+        vp::tags()
+    }
+
     fn physical_bits(&self) -> u8 {
         self.physical_bits
     }

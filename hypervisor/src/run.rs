@@ -36,13 +36,6 @@ pub fn make_kernel(
     let (windows, kept) = root::windows(facts, platform);
     let frames = root::frames(facts);
     let reserve = root::reserve();
-    // A partition's slot is its tag in the processors' TLBs.
-    if (vp::tags() as usize) < kernel::MAX_PARTITIONS {
-        log::warn!(
-            "the processor names {} address spaces; more partitions than that must not run",
-            vp::tags()
-        );
-    }
     let boot = Boot {
         machine: machine(facts),
         lps: &lps,

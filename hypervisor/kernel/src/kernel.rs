@@ -78,7 +78,7 @@ impl<M: Machine> Kernel<M> {
         let kernel = Self {
             slice: slice.max(1),
             lps: boot.lps.iter().map(|&id| Lp::new(id)).collect(),
-            partitions: Partitions::new(),
+            partitions: Partitions::new(boot.machine.tags() as usize),
             vps: (0..crate::MAX_VPS).map(|_| VpCell::free()).collect(),
             frames: Mutex::new(boot.frames),
             pci: Mutex::new(boot.pci),

@@ -27,8 +27,8 @@ pub mod vp;
 pub use kernel::{Boot, Kernel};
 pub use seams::{Facts, Machine};
 
-/// Partitions at a time, the root and the unused slot 0 included. A slot is the tag of its SLAT in the processors' TLBs, so
-/// this may not exceed what processors offer.
+/// Partitions at a time, the root and the unused slot 0 included. A slot is the tag of its SLAT in the processors' TLBs:
+/// where those offer fewer tags, fewer slots are used.
 pub const MAX_PARTITIONS: usize = 64;
 /// VPs at a time, of all partitions.
 pub const MAX_VPS: usize = 256;

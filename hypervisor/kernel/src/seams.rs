@@ -18,6 +18,8 @@ pub trait Machine: Sized + Sync + 'static {
     fn tables(&self) -> &Self::Tables;
     /// Dialect of the second-level tables.
     fn slat_kind(&self) -> SlatKind;
+    /// Tags that the processors' TLBs tell apart, 0 included, which is the host's. A partition's slot is its tag.
+    fn tags(&self) -> u32;
     /// Width of physical addresses in bits.
     fn physical_bits(&self) -> u8;
 

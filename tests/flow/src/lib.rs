@@ -1,10 +1,11 @@
-//! The real device, iommu and paging crates on modelled hardware.
+//! The real kernel, device, iommu and paging crates on modelled hardware.
 //!
 //! A test body is generic over an [`Arm`], the dialect that it runs on; [`on_every_arm`] makes one test per arm of it.
 
 #![forbid(unsafe_code)]
 
 mod arm;
+pub mod lab;
 mod pool;
 mod seams;
 mod world;

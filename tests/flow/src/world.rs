@@ -268,7 +268,9 @@ pub const fn target(lp: u16, vp: u32, vector: u8) -> Target {
     }
 }
 
-fn topology() -> Topology {
+/// The functions, groups and units of the machine.
+#[must_use]
+pub fn topology() -> Topology {
     let mut functions = vec![bridge(BRIDGE_1, 1, 0), bridge(BRIDGE_2, 2, 1)];
     functions.push(endpoint(RESERVED, None, 2, Some(0)));
     functions.push(endpoint(A_, Some(0), 3, Some(0)));

@@ -106,19 +106,16 @@ pub struct PartitionCell {
 #[derive(Debug)]
 pub struct Partitions {
     cells: alloc::vec::Vec<PartitionCell>,
+    /// Slots that may be used: as many as there are tags.
+    usable: usize,
     next_round: AtomicU64,
 }
 
-impl Default for Partitions {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl Partitions {
-    /// A table of free slots. Allocates, and so is for boot only.
+    /// A table of free slots, of which no more are used than there are `tags`: two partitions with one tag would see each
+    /// other's memory. Allocates, and so is for boot only.
     #[must_use]
-    pub fn new() -> Self {
+    pub fn new(tags: usize) -> Self {
         let cell = |slot: usize| PartitionCell {
             body: Mutex::new(Partition::free(Holder(slot as u8))),
             id: AtomicU64::new(0),
@@ -129,6 +126,7 @@ impl Partitions {
         };
         Self {
             cells: (0..MAX_PARTITIONS).map(cell).collect(),
+            usable: tags.min(MAX_PARTITIONS),
             next_round: AtomicU64::new(0),
         }
     }
@@ -165,29 +163,33 @@ impl Partitions {
     /// Makes the root partition.
     pub fn create_root(&self, now: u64) -> &PartitionCell {
         let cell = &self.cells[Self::slot(PartitionId::ROOT)];
-        Self::occupy(cell, PartitionId::ROOT, privilege::ROOT, now);
+        let body = &mut cell.body.lock();
+        Self::occupy(cell, body, PartitionId::ROOT, privilege::ROOT, now);
         cell
     }
 
-    /// Makes a child in a free slot; `None` where all are taken.
+    /// Makes a child in a free slot; `None` where all are taken, or all tags.
     pub fn create(&self, now: u64) -> Option<PartitionId> {
         let round = self.next_round.fetch_add(1, Ordering::Relaxed) + 1;
-        for (slot, cell) in self.cells.iter().enumerate().skip(2) {
+        for (slot, cell) in self.cells.iter().enumerate().take(self.usable).skip(2) {
             let mut body = cell.body.lock();
             if body.state != State::Free {
                 continue;
             }
             let id = PartitionId(round * MAX_PARTITIONS as u64 + slot as u64);
-            body.id = id;
-            drop(body);
-            Self::occupy(cell, id, privilege::CHILD, now);
+            Self::occupy(cell, &mut body, id, privilege::CHILD, now);
             return Some(id);
         }
         None
     }
 
-    fn occupy(cell: &PartitionCell, id: PartitionId, privileges: u64, now: u64) {
-        let mut body = cell.body.lock();
+    fn occupy(
+        cell: &PartitionCell,
+        body: &mut Partition,
+        id: PartitionId,
+        privileges: u64,
+        now: u64,
+    ) {
         body.id = id;
         body.state = State::Created;
         body.created = now;
@@ -211,7 +213,7 @@ mod tests {
 
     #[test]
     fn hc_10_a_name_is_never_used_twice() {
-        let partitions = Partitions::new();
+        let partitions = Partitions::new(MAX_PARTITIONS);
         let first = partitions.create(0).unwrap();
         let cell = partitions.get(first).unwrap();
         Partitions::free(cell, &mut cell.body.lock());
@@ -223,8 +225,20 @@ mod tests {
     }
 
     #[test]
+    fn mem_07_no_two_partitions_share_a_tag() {
+        let partitions = Partitions::new(8);
+        partitions.create_root(0);
+        let made: alloc::vec::Vec<_> = core::iter::from_fn(|| partitions.create(0)).collect();
+        assert_eq!(made.len(), 6, "tags 2 to 7");
+        assert!(made.iter().all(|&id| Partitions::slot(id) < 8));
+        let cell = partitions.get(made[3]).unwrap();
+        Partitions::free(cell, &mut cell.body.lock());
+        assert!(partitions.create(0).is_some() && partitions.create(0).is_none());
+    }
+
+    #[test]
     fn mem_02_slots_run_out_with_none() {
-        let partitions = Partitions::new();
+        let partitions = Partitions::new(MAX_PARTITIONS);
         partitions.create_root(0);
         let made = core::iter::from_fn(|| partitions.create(0)).count();
         assert_eq!(made, MAX_PARTITIONS - 2);
