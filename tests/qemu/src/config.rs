@@ -24,6 +24,10 @@ pub struct Config {
     /// Files on the boot volume besides the project's own and the payloads: (name there, path here).
     /// A name with a leading slash counts from the root of the volume.
     pub files: Vec<(String, String)>,
+    /// Files likewise, by their bytes.
+    pub contents: Vec<(String, Vec<u8>)>,
+    /// A payload that the firmware starts in the loader's place; the loader is then `EFI/BOOT/LOADER.EFI`.
+    pub stage: Option<String>,
 }
 
 /// The virtual functions of an 82576 lie 16 and 17 slots behind it: with so many devices at every other slot from
@@ -42,6 +46,8 @@ impl Default for Config {
             extra: Vec::new(),
             script: String::new(),
             files: Vec::new(),
+            contents: Vec::new(),
+            stage: None,
         }
     }
 }
@@ -77,6 +83,12 @@ impl Config {
     /// The same machine with further words on the emulator's command line.
     pub fn extra(mut self, words: &[&str]) -> Self {
         self.extra.extend(words.iter().map(|word| word.to_string()));
+        self
+    }
+
+    /// The same machine with one more file on the boot volume.
+    pub fn content(mut self, name: &str, bytes: Vec<u8>) -> Self {
+        self.contents.push((name.into(), bytes));
         self
     }
 

@@ -47,6 +47,8 @@ pub struct RunFiles {
     pub variables: PathBuf,
     /// What the first serial line said.
     pub serial_log: PathBuf,
+    /// The socket of the first serial line, for who wants to type; the emulator listens.
+    pub console_socket: PathBuf,
     /// The socket of the line protocol; the harness listens.
     pub protocol_socket: PathBuf,
     /// The socket of the emulator's own monitor; the emulator listens.
@@ -62,6 +64,7 @@ impl RunFiles {
             volume: folder.join("volume"),
             variables: folder.join("variables.fd"),
             serial_log: folder.join("serial.log"),
+            console_socket: folder.join("com1"),
             protocol_socket: folder.join("com2"),
             monitor_socket: folder.join("qmp"),
             trace_log: folder.join("trace.log"),
@@ -185,7 +188,10 @@ fn serial(words: &mut Words, files: &RunFiles, console: Console) {
     let first = match console {
         // mux: Ctrl-A x ends the emulator; signal=off: Ctrl-C belongs to the console's line editor.
         Console::Terminal => format!("stdio,id=com1,mux=on,signal=off,{log}"),
-        Console::Log => format!("null,id=com1,{log}"),
+        Console::Log => format!(
+            "socket,id=com1,path={},server=on,wait=off,{log}",
+            escape(&files.console_socket)
+        ),
     };
     words.add("-chardev", first);
     words.add("-serial", "chardev:com1");
@@ -278,7 +284,8 @@ mod tests {
             "-device intel-iommu,intremap=on,eim=on,caching-mode=on,aw-bits=48,device-iotlb=on",
             "readonly=on,file=/f/code,,1.fd",
             "-drive format=raw,file=fat:rw:/r/volume",
-            "-chardev null,id=com1,logfile=/r/serial.log,logappend=off -serial chardev:com1",
+            "-chardev socket,id=com1,path=/r/com1,server=on,wait=off,logfile=/r/serial.log,logappend=off",
+            "-serial chardev:com1 -chardev socket,id=com2,path=/r/com2",
             "-chardev socket,id=com2,path=/r/com2 -serial chardev:com2",
             "-device isa-debug-exit,iobase=0xf4,iosize=4",
         ] {

@@ -5,9 +5,11 @@
 //! on a panic, so that one panicking scenario would end all of them.
 
 pub mod artifacts;
+pub mod child;
 pub mod client;
 pub mod config;
 pub mod emulator;
+pub mod frames;
 pub mod machine;
 pub mod pool;
 pub mod protocol;

@@ -1,6 +1,7 @@
 //! A running machine, and what a scenario does with it.
 
 use std::fs;
+use std::io::Write;
 use std::net::UdpSocket;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -89,6 +90,12 @@ impl Machine {
             &config.script,
             &extra,
         )?;
+        for (name, bytes) in &config.contents {
+            volume::write(&files.volume, name, bytes)?;
+        }
+        if let Some(stage) = &config.stage {
+            volume::put_before_the_loader(&files.volume, &kit.artifacts, stage)?;
+        }
         fs::copy(&kit.emulator.firmware_variables, &files.variables)
             .context("cannot copy the firmware's variables")?;
         let (wires, ports) = wires(config)?;
@@ -285,6 +292,54 @@ impl Machine {
     /// A connection to the emulator's monitor.
     pub fn monitor(&self) -> Result<Qmp> {
         Qmp::connect(&self.files.monitor_socket)
+    }
+
+    /// `count` bytes of physical memory, as the emulator has them: no word of the hypervisor's is needed for it.
+    pub fn physical(&self, address: u64, count: usize) -> Result<Vec<u8>> {
+        let file = self.scratch.path().join("memory");
+        let arguments = serde_json::json!({
+            "val": address, "size": count, "filename": file.display().to_string()
+        });
+        self.monitor()?.call("pmemsave", arguments)?;
+        let bytes = fs::read(&file).context("the emulator left no memory behind")?;
+        ensure!(
+            bytes.len() == count,
+            "the emulator gave {} of {count} bytes at {address:#x}",
+            bytes.len()
+        );
+        Ok(bytes)
+    }
+
+    /// A register of 4 bytes at a physical address.
+    pub fn register(&self, address: u64) -> Result<u32> {
+        let line = format!("xp /1wx {address:#x}");
+        let arguments = serde_json::json!({ "command-line": line });
+        let answer = self.monitor()?.call("human-monitor-command", arguments)?;
+        let text = answer.as_str().unwrap_or_default();
+        let digits = text.rsplit("0x").next().unwrap_or_default().trim();
+        u32::from_str_radix(digits, 16).with_context(|| format!("{line}: {text}"))
+    }
+
+    /// 4 bytes of the physical configuration space of the device with this index.
+    pub fn config_register(&self, device: usize, offset: u16) -> Result<u32> {
+        let memory = self.command("memory")?;
+        let window = memory
+            .data
+            .iter()
+            .find(|range| range.get("kind") == Some("ecam"));
+        let base = window.and_then(|range| range.number("start"));
+        let base = base.context("the machine has no memory-mapped configuration space")?;
+        self.register(base + (u64::from(Config::slot(device)) << 15) + u64::from(offset))
+    }
+
+    /// Types on the first serial line.
+    pub fn type_on_console(&self, text: &str) -> Result<()> {
+        let mut stream = UnixStream::connect(&self.files.console_socket)
+            .context("the first serial line cannot be reached")?;
+        stream.write_all(text.as_bytes())?;
+        // The emulator reads on; closing at once could cost the end of the text.
+        std::thread::sleep(Duration::from_millis(300));
+        Ok(())
     }
 
     /// What the first serial line has said so far.

@@ -1,6 +1,9 @@
 //! Runs the scenarios as ordinary tests.
 
+use std::fs;
+use std::io::Write;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use libtest_mimic::{Arguments, Trial};
@@ -103,13 +106,28 @@ fn select(all: Vec<Scenario>, options: &Options) -> Result<Vec<Scenario>> {
 fn trial(scenario: Scenario, pool: &Arc<Pool>) -> Trial {
     let pool = Arc::clone(pool);
     Trial::test(scenario.name, move || {
+        let begin = Instant::now();
         let outcome = attempt(&scenario, &pool);
+        note_time(&pool, scenario.name, begin.elapsed());
         match (outcome, pool.kit().replaced_by.is_some()) {
             (Ok(()), true) => Err("passed although its payload only halts".into()),
             (Err(error), false) => Err(format!("{error:#}").into()),
             _ => Ok(()),
         }
     })
+}
+
+/// Keeps how long each scenario took, its boot included, beside the logs: where the suite's time goes.
+fn note_time(pool: &Pool, name: &str, took: Duration) {
+    let folder = &pool.kit().logs;
+    let line = format!("{:8.1} {name}\n", took.as_secs_f64());
+    // A help for who makes the suite faster; a suite on a full disk has other worries.
+    let _ = fs::create_dir_all(folder);
+    let file = fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(folder.join("times.txt"));
+    let _ = file.and_then(|mut file| file.write_all(line.as_bytes()));
 }
 
 fn attempt(scenario: &Scenario, pool: &Pool) -> Result<()> {

@@ -50,6 +50,27 @@ pub fn assemble(
         .with_context(|| format!("cannot write {}", script_path.display()))
 }
 
+/// Writes one more file; its name is as in [`VolumeFile`].
+pub fn write(root: &Path, name: &str, bytes: &[u8]) -> Result<()> {
+    let path = match name.strip_prefix('/') {
+        Some(from_root) => root.join(from_root),
+        None => root.join("portcullis").join(name),
+    };
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent).with_context(|| format!("cannot make {}", parent.display()))?;
+    }
+    fs::write(&path, bytes).with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// Lets the firmware start a payload first; the loader waits for it as `EFI/BOOT/LOADER.EFI`.
+pub fn put_before_the_loader(root: &Path, artifacts: &Artifacts, payload: &str) -> Result<()> {
+    let folder = root.join("EFI/BOOT");
+    let stage = artifacts.payloads.get(payload);
+    let stage = stage.with_context(|| format!("no payload is called {payload}"))?;
+    copy(&artifacts.loader, &folder.join("LOADER.EFI"))?;
+    copy(stage, &folder.join("BOOTX64.EFI"))
+}
+
 fn known(artifacts: &Artifacts) -> String {
     if artifacts.payloads.is_empty() {
         return "none".into();

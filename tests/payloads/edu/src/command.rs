@@ -1,11 +1,16 @@
 //! The commands.
 
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use pci::Interrupts;
 use runtime::cmdline::{CommandLine, parse_number};
-use runtime::{clock, cpu, interrupt, println};
+use runtime::{apic, clock, cpu, interrupt, println, vp};
 
 use crate::device::{BUFFER_BYTES, Edu};
 
 const VECTOR: u8 = 0x50;
+/// To which a message may be moved meanwhile.
+const OTHER_VECTOR: u8 = 0x51;
 /// How long a message may take, in microseconds.
 const ARRIVAL: u64 = 1_000_000;
 /// What the page and the buffer hold before a transfer that may be blocked.
@@ -22,10 +27,13 @@ pub fn run(edu: &Edu, line: CommandLine<'_>) -> bool {
             ("dma", "read") => read(edu, line),
             ("dma", "sweep") => sweep(edu, line),
             ("start", "write") => start(edu, line),
+            ("load", text) => load(edu, text),
             ("fill", value) => fill(edu, value),
             ("check", value) => check(edu, value),
+            ("msi", "vectors") => vectors(edu),
             ("msi", "raw") => raw_message(edu, line),
             ("msi", _) => messages(edu, line),
+            ("raise", _) => raise(edu, line),
             ("storm", _) => storm(edu, line),
             ("where", _) => report("where", true, format_args!("page {:#x}", edu.page())),
             _ => true,
@@ -130,10 +138,17 @@ fn start(edu: &Edu, line: CommandLine<'_>) -> bool {
     let Some(target) = address(edu, line) else {
         return report("start-write", false, format_args!("addr= is missing"));
     };
-    let good = edu.load(value(line));
+    let good = line.has("loaded") || edu.load(value(line));
     edu.fill(BACKGROUND);
+    // Told first: what follows has little time.
+    println!("edu: begins");
     edu.begin_out(target, bytes(line));
     report("start-write", good, format_args!("{target:#x}"))
+}
+
+fn load(edu: &Edu, text: &str) -> bool {
+    let good = parse_number(text).is_some_and(|value| edu.load(value));
+    report("load", good, format_args!("{text}"))
 }
 
 fn fill(edu: &Edu, text: &str) -> bool {
@@ -210,26 +225,116 @@ fn raw_message(edu: &Edu, line: CommandLine<'_>) -> bool {
     )
 }
 
+fn raise(edu: &Edu, line: CommandLine<'_>) -> bool {
+    let count = line.number("count").unwrap_or(1);
+    let silent = line.value("expect") == Some("silent");
+    cpu::enable_interrupts();
+    let before = interrupt::total();
+    for _ in 0..count {
+        edu.raise();
+        clock::spin_micros(10_000);
+        edu.acknowledge();
+    }
+    let arrived = interrupt::total() - before;
+    report(
+        "raise",
+        arrived == if silent { 0 } else { count },
+        format_args!("raised {count} arrived {arrived}"),
+    )
+}
+
+/// A message with the vector as data; whether just that vector arrived, once.
+fn arrives(edu: &Edu, message: &Interrupts, vector: u8) -> bool {
+    message.set_raw(0, 0xfee0_0000 | (apic::id() & 0xff) << 12, vector.into());
+    let (before, all) = (interrupt::count(vector), interrupt::total());
+    edu.raise();
+    let came = wait_for(|| interrupt::count(vector) != before);
+    edu.acknowledge();
+    came && interrupt::total() == all + 1
+}
+
+fn vectors(edu: &Edu) -> bool {
+    /// The console's timer.
+    const TIMER: u8 = 0xee;
+    let Some(message) = edu.message(VECTOR) else {
+        return report("msi-vectors", false, format_args!("it has no MSI"));
+    };
+    cpu::enable_interrupts();
+    let mut disturbed = 0;
+    for vector in 0..16 {
+        message.set_raw(0, 0xfee0_0000, vector);
+        let before = interrupt::total();
+        edu.raise();
+        clock::spin_micros(2_000);
+        disturbed += u32::from(interrupt::total() != before);
+        edu.acknowledge();
+    }
+    let fair = || (32..=254).filter(|&vector| vector != TIMER);
+    let missing = fair()
+        .filter(|&vector| !arrives(edu, &message, vector))
+        .count();
+    report(
+        "msi-vectors",
+        disturbed == 0 && missing == 0,
+        format_args!(
+            "disturbed {disturbed} missing {missing} of {}",
+            fair().count()
+        ),
+    )
+}
+
+/// Arrivals of the storm by VP.
+static SHARES: [AtomicU64; 2] = [const { AtomicU64::new(0) }; 2];
+
+fn share(_vector: u8) {
+    if let Some(share) = SHARES.get(vp::index() as usize) {
+        share.fetch_add(1, Ordering::AcqRel);
+    }
+}
+
+fn idle(_index: u32) {
+    loop {
+        cpu::wait_for_interrupt();
+    }
+}
+
 fn storm(edu: &Edu, line: CommandLine<'_>) -> bool {
     let seconds = line.number("seconds").unwrap_or(1);
+    for vector in [VECTOR, OTHER_VECTOR] {
+        interrupt::set_handler(vector, share);
+    }
+    if line.number("vps") == Some(2) && vp::start_by_ipi(1, 1, idle).is_err() {
+        return report("storm", false, format_args!("VP 1 does not start"));
+    }
     if edu.message(VECTOR).is_none() {
         return report("storm", false, format_args!("it has no MSI"));
     }
-    let before = interrupt::count(VECTOR);
+    println!("edu: storm begins");
+    let arrived = || interrupt::count(VECTOR) + interrupt::count(OTHER_VECTOR);
+    let before = arrived();
     let end = clock::micros() + seconds * 1_000_000;
     cpu::enable_interrupts();
     let mut raised = 0_u64;
     while clock::micros() < end {
-        for _ in 0..100 {
+        for _ in 0..10 {
             edu.raise();
             raised += 1;
         }
     }
+    clock::spin_micros(10_000);
+    let all = arrived();
+    edu.raise();
+    let last = wait_for(|| arrived() != all);
     edu.acknowledge();
-    let arrived = interrupt::count(VECTOR) - before;
     report(
         "storm",
-        arrived > 0,
-        format_args!("raised {raised} arrived {arrived}"),
+        all != before && last,
+        format_args!(
+            "raised {raised} arrived {} last {last} vp0 {} vp1 {} second-vector {}",
+            arrived() - before,
+            SHARES[0].load(Ordering::Acquire),
+            SHARES[1].load(Ordering::Acquire),
+            interrupt::count(OTHER_VECTOR)
+        ),
     )
 }

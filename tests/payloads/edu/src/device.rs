@@ -35,10 +35,11 @@ pub struct Edu {
 }
 
 impl Edu {
-    /// Finds the device and lets it master the bus.
-    pub fn open() -> Result<Self, &'static str> {
+    /// Finds the device with this number among the edu devices and lets it master the bus.
+    pub fn open(number: usize) -> Result<Self, &'static str> {
         let config: Config = pci::open();
-        let function = config.find(&[IDS]).ok_or("there is no edu device")?;
+        let mut found = config.functions().filter(|it| it.ids() == IDS);
+        let function = found.nth(number).ok_or("there is no edu device")?;
         function.command(register::MEMORY | register::MASTER, 0);
         let registers = function.map_bar(0).ok_or("BAR 0 has no address")?;
         let page = Frames::allocate(1, 4096).ok_or("no memory")?;

@@ -1,17 +1,20 @@
 //! CFG-11: only the own functions are there. CFG-01 and CFG-03: decoding and BARs are virtual.
 
-use pci::{Config, Function, register};
+use pci::{Config, Function, Interrupts, Way, register};
 use runtime::cmdline::CommandLine;
 use runtime::mmio::Mmio;
 use runtime::pool::Frames;
-use runtime::println;
+use runtime::{apic, println};
 
 use crate::report;
 
 /// Every bus, device and function, by ports and by ECAM; all of the space of bus 0's functions.
 pub fn scan(line: CommandLine<'_>) -> bool {
     let window = pci::open();
-    let by_ports = count(Config::Ports, 255);
+    let last = line
+        .number("buses")
+        .map_or(255, |buses| buses.clamp(1, 256) - 1);
+    let by_ports = count(Config::Ports, last as u8);
     let by_window = match window {
         Config::Ecam(_, first, last) => {
             println!("probe: config window for buses {first} to {last}");
@@ -54,6 +57,45 @@ fn silent(config: Config) -> bool {
                 .step_by(0x40)
                 .all(|at| function.read(at) == u32::MAX)
         })
+}
+
+/// INT-02: messages of the guest's choice in a table of MSI-X, and bits set in the pending array: the guest reads its own
+/// back, and pending bits are not its to write. Leaves the table so.
+pub fn msix(line: CommandLine<'_>) -> bool {
+    let address = line.number("addr").unwrap_or(0xfee0_1234) as u32 & !3;
+    let data = line.number("data").unwrap_or(0x4fe) as u32;
+    let found = pci::open().functions().find_map(|function| {
+        function.command(register::MEMORY, 0);
+        let messages = Interrupts::open(function, apic::id(), 0x52, Some(Way::MsiX))?;
+        Some((function, messages))
+    });
+    let Some((function, messages)) = found else {
+        return report(
+            "msix",
+            false,
+            format_args!("no device with MSI-X was given"),
+        );
+    };
+    messages.set_raw(0, address, data);
+    let (seen, seen_data) = messages.read_back();
+    let pending = pending_bits(function);
+    let kept = pending.is_none_or(|pending| {
+        let before = pending.read32(0);
+        pending.write32(0, u32::MAX);
+        pending.read32(0) == before
+    });
+    report(
+        "msix",
+        (seen, seen_data) == (address, data) && kept && pending.is_some(),
+        format_args!("{function} reads back {seen:#x} {seen_data:#x} pending kept {kept}"),
+    )
+}
+
+/// The array of pending bits (PCI Local Bus Specification 3.0, section 6.8.2.5).
+fn pending_bits(function: Function) -> Option<Mmio> {
+    let place = function.read(function.capability(register::MSIX)? + 8);
+    let (base, _) = function.bar((place & 7) as u8)?;
+    Mmio::map(base.checked_add(u64::from(place & !7))?, 8)
 }
 
 /// The first function with a memory BAR that is no bridge.

@@ -2,11 +2,11 @@
 //! `probe: NAME ok|FAIL detail`; the exit code says whether all were good. With the word `interactive` further lines
 //! come from the console until `quit`.
 //!
-//! - `cpuid`, `msr` (CPU-01), `instructions` (CPU-18), `ports` (CFG-12), `config` (CFG-11; `expect=N` functions),
-//!   `bar` (CFG-01 and CFG-03 on the first device given).
-//! - `privileges` (HC-16), `control-words` (HC-05), `pages` (HC-03), `calls` (HC-01; `count=N seed=S`).
+//! - `cpuid`, `msr` (CPU-01), `instructions` (CPU-18), `ports` (CFG-12), `config` (CFG-11; `expect=N` functions; `buses=N` by ports),
+//!   `bar` (CFG-01 and CFG-03 on the first device given), `msix addr=A data=D` (INT-02 likewise).
+//! - `allowed` (their control), `privileges` (HC-16), `control-words` (HC-05), `pages` (HC-03), `calls` (HC-01; `count=N seed=S`).
 //! - `triple`, `halt-off` (CPU-11): they do not come back. `spin` (CPU-29): neither, with interrupts off.
-//! - `heartbeat` (`period=MS count=N`): prints `probe: tick N`. `timer`, `ipi` (`vps=N`), `clock`.
+//! - `heartbeat` (`period=MS count=N`): prints `probe: tick N`, with `quiet` only the first. `timer`, `ipi` (`vps=N`), `clock`.
 //! - `mem-fill`, `mem-scan` (MEM-06; `pattern=V`): all free memory; the scan wants zeroes.
 //! - `touch addr=A` and `poke addr=A value=V`: one access. `watch addr=A seconds=N`: reads a page again and again.
 
@@ -36,13 +36,15 @@ runtime::payload!(main);
 /// A probe: gets the line that names it, says whether it was good.
 type Probe = fn(CommandLine<'_>) -> bool;
 
-const PROBES: [(&str, Probe); 22] = [
+const PROBES: [(&str, Probe); 24] = [
     ("cpuid", instructions::cpuid),
     ("msr", msr::sweep),
     ("instructions", instructions::privileged),
     ("ports", ports::sweep),
     ("config", config::scan),
     ("bar", config::bar),
+    ("msix", config::msix),
+    ("allowed", hypercalls::allowed),
     ("privileges", hypercalls::privileges),
     ("control-words", hypercalls::control_words),
     ("pages", hypercalls::pages),

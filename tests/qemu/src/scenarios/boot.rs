@@ -2,15 +2,21 @@
 
 use anyhow::{Result, ensure};
 
+use std::time::{Duration, Instant};
+
 use crate::config::{Config, Iommu};
 use crate::machine::Machine;
 use crate::scenario::Scenario;
 
 pub fn scenarios() -> Vec<Scenario> {
     vec![
-        Scenario::new("boot_one_lp", Config::with_lps(1), |machine| {
-            answers(machine, 1)
-        }),
+        Scenario::new("boot_one_lp", traced(), |machine| answers(machine, 1)),
+        Scenario::new("console_of_the_agent", traced(), console),
+        Scenario::new(
+            "serial_interrupt_through_a_remapped_pin",
+            traced(),
+            serial_interrupt,
+        ),
         Scenario::new("boot_two_lps", Config::with_lps(2), |machine| {
             answers(machine, 2)
         }),
@@ -31,6 +37,78 @@ fn answers(machine: &mut Machine, lps: usize) -> Result<()> {
     ensure!(
         listed == lps,
         "the agent lists {listed} logical processors, the machine has {lps}"
+    );
+    Ok(())
+}
+
+/// One LP, and what the unit did to interrupts.
+fn traced() -> Config {
+    Config::with_lps(1).trace(&["vtd_ir_irte_get", "vtd_ir_remap"])
+}
+
+/// Types a line on the first serial line and waits for `wanted` behind it.
+fn console_says(machine: &Machine, typed: &str, wanted: &str) -> Result<()> {
+    let before = machine.serial_log().len();
+    machine.type_on_console(typed)?;
+    let end = Instant::now() + Duration::from_secs(10);
+    loop {
+        let log = machine.serial_log();
+        let said = log.get(before..).unwrap_or_default();
+        if said.contains(wanted) {
+            return Ok(());
+        }
+        ensure!(
+            Instant::now() < end,
+            "\"{wanted}\" was not said after \"{typed}\"; it said: {said}"
+        );
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// A person types: a command, a wrong one, one completed with the tab key, and an earlier one brought back.
+fn console(machine: &mut Machine) -> Result<()> {
+    console_says(machine, "lps\r", "apic")?;
+    console_says(
+        machine,
+        "frobnicate\r",
+        "a command was expected, found \"frobnicate\"",
+    )?;
+    // A mistake taken back, then completed.
+    console_says(machine, "partix\x7f\t\r", "count: 0")?;
+    console_says(machine, "whynot 00:00.0\r", "host bridge")?;
+    // The arrow up, twice: the completed line again.
+    console_says(machine, "\x1b[A\r", "host bridge")?;
+    answers(machine, 1)
+}
+
+/// What is typed comes in by the UART's pin, through a remapping entry, and not by a look now and then.
+fn serial_interrupt(machine: &mut Machine) -> Result<()> {
+    let pin = |machine: &Machine| -> Result<(u64, u64)> {
+        let listed = machine.command("interrupts")?.data;
+        let pin = listed.iter().find(|row| row.get("kind") == Some("pin"));
+        let pin = pin.ok_or_else(|| anyhow::anyhow!("the root has no pin: {listed:?}"))?;
+        let number = |key| pin.number(key).unwrap_or(u64::MAX);
+        Ok((number("index"), number("count")))
+    };
+    let (index, before) = pin(machine)?;
+    let remapped = |machine: &Machine| {
+        let trace = machine.trace();
+        let ours = format!("index {index} ");
+        trace
+            .lines()
+            .filter(|line| line.contains("vtd_ir_remap ") && line.contains(&ours))
+            .count()
+    };
+    let traced = remapped(machine);
+    console_says(machine, "lps\r", "apic")?;
+    let (_, after) = pin(machine)?;
+    ensure!(
+        after > before,
+        "{before} interrupts of the pin before, {after} after"
+    );
+    ensure!(
+        remapped(machine) > traced,
+        "no interrupt went through entry {index}"
     );
     Ok(())
 }

@@ -1,20 +1,23 @@
 //! The life of a child partition without devices.
 
-use std::time::Duration;
-
 use anyhow::{Result, ensure};
 
+use crate::child::{Child, Order};
 use crate::config::Config;
 use crate::machine::Machine;
+use crate::protocol::Fields;
 use crate::scenario::Scenario;
 
-/// For a payload that only says something and ends.
-const SHORT: Duration = Duration::from_secs(30);
+use super::{E0, SHORT, full};
+
+/// How often a child lives.
+const LIVES: u32 = 100;
 
 pub fn scenarios() -> Vec<Scenario> {
     vec![
         Scenario::new("child_life", Config::default(), life),
         Scenario::new("child_console_line", Config::default(), console_line).payload("hello.elf"),
+        Scenario::new("child_life_repeated", full(), repeated).payload("edu.elf"),
         Scenario::new("child_wrong_commands", Config::default(), wrong_commands),
     ]
 }
@@ -80,4 +83,78 @@ fn listed(machine: &Machine, name: &str) -> Result<bool> {
         .data
         .iter()
         .any(|line| line.get("name") == Some(name)))
+}
+
+/// What must be as before when a child is gone: memory, domains, interrupts, devices, partitions.
+fn balance(machine: &Machine) -> Result<String> {
+    let mut text = String::new();
+    let memory = machine.command("memory")?.result;
+    for key in ["free", "reserve-free", "kept"] {
+        text += &format!("{key}={} ", memory.get(key).unwrap_or_default());
+    }
+    let root = machine.command("counters root")?.result;
+    for key in [
+        "mapped-pages",
+        "domain-pages",
+        "frames-in-use",
+        "frames-free",
+        "vps",
+        "devices",
+    ] {
+        text += &format!("{key}={} ", root.get(key).unwrap_or_default());
+    }
+    let kept = |row: &Fields, keys: &[&str]| -> String {
+        let each = keys.iter().map(|key| row.get(key).unwrap_or_default());
+        each.collect::<Vec<_>>().join(":") + " "
+    };
+    for (command, keys) in [
+        ("partitions", &["name"][..]),
+        ("domains", &["partition", "id", "pages"]),
+        ("interrupts", &["device", "partition", "vector"]),
+        ("devices", &["device", "owner", "state", "domain"]),
+    ] {
+        let rows = machine.command(command)?.data;
+        text += &rows.iter().map(|row| kept(row, keys)).collect::<String>();
+    }
+    Ok(text)
+}
+
+/// One life: 64 MiB mapped, a device attached, a VP that ran, an interrupt received.
+fn live(machine: &Machine) -> Result<()> {
+    let child = Child::start(
+        machine,
+        &Order {
+            payload: "edu.elf",
+            options: "memory=64M",
+            words: "msi count=1",
+            devices: &[E0],
+        },
+    )?;
+    let outcome = child.ended(SHORT)?;
+    ensure!(
+        outcome.reason == "exit" && outcome.code == 1,
+        "the child ended by {} {}: {:?}",
+        outcome.reason,
+        outcome.code,
+        outcome.lines
+    );
+    child.delete()
+}
+
+/// Many lives leave nothing behind.
+fn repeated(machine: &mut Machine) -> Result<()> {
+    // The first one may make the agent's own tables grow.
+    live(machine)?;
+    let before = balance(machine)?;
+    for number in 1..=LIVES {
+        live(machine)?;
+        if number % 50 == 0 || number < 3 {
+            let after = balance(machine)?;
+            ensure!(
+                before == after,
+                "after {number} lives\n{after}\nand not\n{before}"
+            );
+        }
+    }
+    Ok(())
 }

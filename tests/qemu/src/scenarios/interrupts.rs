@@ -1,0 +1,228 @@
+//! Interrupts that a hostile child or device would forge.
+
+use anyhow::{Context, Result, ensure};
+
+use super::{E0, E1, IGB, full};
+use crate::child::Child;
+use crate::config::Config;
+use crate::machine::Machine;
+use crate::protocol::Fields;
+use crate::scenario::Scenario;
+
+pub fn scenarios() -> Vec<Scenario> {
+    let edu = |name, run| Scenario::new(name, full(), run).payload("edu.elf");
+    vec![
+        edu("int_01_raw_message_in_msi", raw_message),
+        edu("int_01_control_own_message_arrives", own_message)
+            .control_of("int_01_raw_message_in_msi"),
+        Scenario::new("int_02_raw_message_in_msix_table", full(), raw_table).payload("probe.elf"),
+        edu("int_03_message_of_another_device", foreign_message),
+        edu("int_03_control_its_own_message", its_own_message)
+            .control_of("int_03_message_of_another_device"),
+        edu("int_08_vectors_that_are_none", vectors),
+        edu("int_08_control_a_good_vector", own_message).control_of("int_08_vectors_that_are_none"),
+    ]
+}
+
+/// Whether a message address has the remappable format (VT-d specification 4.1, section 5.1.2.2: bit 4 of FEExxxxxh).
+fn remappable(address: u32) -> bool {
+    address >> 20 == 0xfee && address >> 4 & 1 == 1
+}
+
+/// Offset of a capability of the device with this index, and its header.
+fn capability(machine: &Machine, device: usize, id: u8) -> Result<(u16, u32)> {
+    let mut at = machine.config_register(device, 0x34)? as u16 & 0xfc;
+    for _ in 0..48 {
+        let header = machine.config_register(device, at)?;
+        if header as u8 == id {
+            return Ok((at, header));
+        }
+        at = (header >> 8) as u16 & 0xfc;
+    }
+    anyhow::bail!("device {device} has no capability {id:#x}")
+}
+
+/// Address and data in the physical MSI capability.
+fn physical_msi(machine: &Machine, device: usize) -> Result<(u32, u32)> {
+    let (at, header) = capability(machine, device, 5)?;
+    let data = if header >> 23 & 1 == 1 { 12 } else { 8 };
+    let data = machine.config_register(device, at + data)? & 0xffff;
+    Ok((machine.config_register(device, at + 4)?, data))
+}
+
+/// The row of `interrupts` about a device.
+fn granted(machine: &Machine, device: usize) -> Result<Fields> {
+    let id = Config::device_id(device);
+    let listed = machine.command("interrupts")?.data;
+    let found = listed
+        .into_iter()
+        .find(|row| row.get("device") == Some(&id));
+    found.with_context(|| format!("{id} has no interrupt"))
+}
+
+/// Whatever the child writes into its capability, hardware holds the hypervisor's handle.
+fn raw_message(machine: &mut Machine) -> Result<()> {
+    let child = Child::interactive(machine, "edu.elf", &[E0])?;
+    child.ask_good("msi count=1")?;
+    let before = physical_msi(machine, E0.0)?;
+    ensure!(remappable(before.0), "hardware has {:#x}", before.0);
+    // A physical destination that the child has no VP for, an NMI, and the hypervisor's own vectors.
+    for (address, data) in [
+        (0xfee0_5000_u32, 0x61),
+        (0xfee0_0000, 0x400),
+        (0xfee0_1000, 0xf0),
+        (0xfee0_0008, 0x30),
+    ] {
+        child.ask(&format!(
+            "msi=raw addr={address:#x} data={data:#x} expect=blocked"
+        ))?;
+        let (now, now_data) = physical_msi(machine, E0.0)?;
+        let off = now == 0 || machine_masks(machine)?;
+        ensure!(
+            remappable(now) || off,
+            "hardware has {now:#x} {now_data:#x} after {address:#x} {data:#x}"
+        );
+        ensure!(
+            (now, now_data) != (address, data),
+            "the child's message went to hardware"
+        );
+    }
+    child.ask_good("msi count=3").map(|_| ())
+}
+
+/// Whether the physical MSI capability of the first edu device is off.
+fn machine_masks(machine: &Machine) -> Result<bool> {
+    let (_, header) = capability(machine, E0.0, 5)?;
+    Ok(header >> 16 & 1 == 0)
+}
+
+/// A message that the child may send arrives each time.
+fn own_message(machine: &mut Machine) -> Result<()> {
+    let child = Child::interactive(machine, "edu.elf", &[E0])?;
+    let arrived = child.ask_good("msi count=20")?.number("arrived")?;
+    ensure!(arrived == 20, "{arrived} of 20 arrived");
+    ensure!(
+        granted(machine, E0.0)?.number("count").unwrap_or(0) >= 20,
+        "the hypervisor counted fewer"
+    );
+    Ok(())
+}
+
+/// The table of MSI-X is trapped: the child reads back what it wrote, hardware has none of it.
+fn raw_table(machine: &mut Machine) -> Result<()> {
+    let child = Child::interactive(machine, "probe.elf", &[IGB])?;
+    child.ask_good("msix addr=0xfee05000 data=0x4fe")?;
+    let (at, _) = capability(machine, IGB.0, 0x11)?;
+    let place = machine.config_register(IGB.0, at + 4)?;
+    let bar = 0x10 + 4 * (place & 7) as u16;
+    let base = memory_base(machine, IGB.0, bar)?;
+    let table = base + u64::from(place & !7);
+    for entry in 0..10 {
+        let address = machine.register(table + entry * 16)?;
+        let data = machine.register(table + entry * 16 + 8)?;
+        let masked = machine.register(table + entry * 16 + 12)? & 1 == 1;
+        ensure!(
+            masked || remappable(address),
+            "entry {entry} of the physical table at {table:#x} has {address:#x} {data:#x}"
+        );
+        ensure!(
+            data != 0x4fe,
+            "entry {entry} of the physical table has the child's data"
+        );
+    }
+    Ok(())
+}
+
+/// Where the memory BAR at an offset of configuration space stands.
+pub fn memory_base(machine: &Machine, device: usize, offset: u16) -> Result<u64> {
+    let low = machine.config_register(device, offset)?;
+    let wide = low & 6 == 4;
+    let high = if wide {
+        machine.config_register(device, offset + 4)?
+    } else {
+        0
+    };
+    Ok(u64::from(high) << 32 | u64::from(low & !0xf))
+}
+
+/// Two children, each with an edu device whose message works; the second device's capability then gets `message`.
+fn with_message<'m>(machine: &'m Machine, of: usize) -> Result<(Child<'m>, Child<'m>)> {
+    let victim = Child::interactive(machine, "edu.elf", &[E0])?;
+    let thief = Child::interactive(machine, "edu.elf", &[E1])?;
+    victim.ask_good("msi count=2")?;
+    thief.ask_good("msi count=2")?;
+    let (address, data) = physical_msi(machine, of)?;
+    let message = u64::from(data) << 32 | u64::from(address);
+    let device = device_name(E1.0);
+    let made = machine.command(&format!("hypercall 0xf0f0 {device:#x} {message:#x}"))?;
+    ensure!(
+        made.result.get("status") == Some("SUCCESS"),
+        "the test call gave {}",
+        made.result
+    );
+    ensure!(
+        physical_msi(machine, E1.0)? == (address, data),
+        "the message is not in the device's capability"
+    );
+    Ok((victim, thief))
+}
+
+/// A device's name in hypercalls: type 1 (PCI) in bits 63:62, segment in 31:16, requester id in 15:0.
+pub fn device_name(device: usize) -> u64 {
+    1 << 62 | u64::from(Config::slot(device)) << 3
+}
+
+fn count(machine: &Machine, device: usize) -> Result<u64> {
+    Ok(granted(machine, device)?.number("count").unwrap_or(0))
+}
+
+/// A device with another one's handle raises nothing, anywhere, and the attempt is recorded.
+fn foreign_message(machine: &mut Machine) -> Result<()> {
+    let (victim, thief) = with_message(machine, E0.0)?;
+    let before = (count(machine, E0.0)?, count(machine, E1.0)?);
+    thief.ask_good("raise count=5 expect=silent")?;
+    let after = (count(machine, E0.0)?, count(machine, E1.0)?);
+    ensure!(
+        before == after,
+        "interrupts arrived: {before:?} before, {after:?} after"
+    );
+    let id = Config::device_id(E1.0);
+    let told = machine.command("faults")?.data;
+    let recorded = told.iter().any(|fault| {
+        fault.get("device") == Some(&id)
+            && fault
+                .get("what")
+                .is_some_and(|what| what.starts_with("interrupt, reason 0x26"))
+    });
+    ensure!(
+        recorded,
+        "no fault of {id} with reason 26h is told: {told:?}"
+    );
+    victim.ask_good("msi count=2").map(|_| ())
+}
+
+/// The same call with the device's own handle: its messages arrive.
+fn its_own_message(machine: &mut Machine) -> Result<()> {
+    let (_victim, thief) = with_message(machine, E1.0)?;
+    let before = count(machine, E1.0)?;
+    thief.ask_good("raise count=5 expect=arrive")?;
+    let after = count(machine, E1.0)?;
+    ensure!(after >= before + 5, "{} of 5 arrived", after - before);
+    Ok(())
+}
+
+/// Every vector that a child may want arrives as itself; the ones that do not exist stay silent; on the machine, vectors
+/// come from the hypervisor's own range whatever the child asked for.
+fn vectors(machine: &mut Machine) -> Result<()> {
+    let child = Child::interactive(machine, "edu.elf", &[E0])?;
+    child.ask_good("msi=vectors")?;
+    for vector in [0x20, 0x2f, 0xf0, 0xfe] {
+        child.ask(&format!("msi=raw addr=0xfee00000 data={vector:#x}"))?;
+        let physical = granted(machine, E0.0)?.number("lp-vector").unwrap_or(0);
+        ensure!(
+            (0x30..=0xef).contains(&physical),
+            "the LP takes vector {physical:#x} for the child's {vector:#x}"
+        );
+    }
+    child.ask_good("msi count=2").map(|_| ())
+}

@@ -1,0 +1,168 @@
+//! What a hostile guest does with its processor. Each beside a sibling whose heart goes on.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+
+use super::full;
+use crate::child::{Child, Order};
+use crate::machine::Machine;
+use crate::scenario::Scenario;
+
+const PAYLOAD: &str = "probe.elf";
+/// The latest that a sibling's tick may come, in microseconds: a slice is 2 ms, the host may be busy.
+const LATEST: u64 = 250_000;
+
+pub fn scenarios() -> Vec<Scenario> {
+    let probe = |name, run| Scenario::new(name, full(), run).payload(PAYLOAD);
+    let control = |name, of| probe(name, heart).control_of(of);
+    vec![
+        probe("cpu_01_model_specific_registers", |m| {
+            beside_a_heart(m, "msr")
+        }),
+        control(
+            "cpu_01_control_heartbeat",
+            "cpu_01_model_specific_registers",
+        ),
+        probe("cpu_11_triple_fault", |m| stops(m, "triple", "fault")),
+        probe("cpu_11_halt_with_interrupts_off", |m| {
+            stops(m, "halt-off", "shutdown")
+        }),
+        probe("cpu_11_control_start_up_of_a_second_vp", second_vp)
+            .control_of("cpu_11_triple_fault"),
+        control(
+            "cpu_11_control_heartbeat",
+            "cpu_11_halt_with_interrupts_off",
+        ),
+        probe("cpu_18_virtualisation_instructions", |m| {
+            beside_a_heart(m, "instructions")
+        }),
+        probe("cpu_18_control_ordinary_instructions", |m| {
+            beside_a_heart(m, "cpuid")
+        })
+        .control_of("cpu_18_virtualisation_instructions"),
+        probe("cpu_29_vp_that_never_yields", never_yields),
+        control(
+            "cpu_29_control_heartbeat_alone",
+            "cpu_29_vp_that_never_yields",
+        ),
+        probe("timers_and_clocks", |m| beside_a_heart(m, "timer clock")),
+    ]
+}
+
+/// A sibling that ticks on an LP.
+fn heartbeat<'m>(machine: &'m Machine, lp: u32, count: u32) -> Result<Child<'m>> {
+    let child = Child::start(
+        machine,
+        &Order {
+            payload: PAYLOAD,
+            options: &format!("memory=16M lps={lp}"),
+            words: &format!("heartbeat quiet period=50 count={count}"),
+            devices: &[],
+        },
+    )?;
+    child.line(|line| line.starts_with("probe: tick 1 "))?;
+    Ok(child)
+}
+
+/// Waits for the end of a heartbeat; no tick was later than it may be.
+fn beats(child: &Child) -> Result<()> {
+    let outcome = child.ended(Duration::from_secs(60))?;
+    let report = outcome
+        .lines
+        .iter()
+        .find(|line| line.contains("heartbeat ok"));
+    let latest = report
+        .and_then(|line| line.split("latest ").nth(1))
+        .and_then(|text| text.split(' ').next())
+        .and_then(|number| number.parse::<u64>().ok());
+    let latest = latest.ok_or_else(|| anyhow::anyhow!("no heartbeat: {:?}", outcome.lines))?;
+    ensure!(
+        latest <= LATEST,
+        "a tick of the sibling came {latest} us late"
+    );
+    Ok(())
+}
+
+fn heart(machine: &mut Machine) -> Result<()> {
+    beats(&heartbeat(machine, 0, 20)?)
+}
+
+/// A probe that must be content, on the LP of a heartbeat that must not notice.
+fn beside_a_heart(machine: &mut Machine, words: &str) -> Result<()> {
+    let sibling = heartbeat(machine, 0, 40)?;
+    let child = Child::interactive(machine, PAYLOAD, &[])?;
+    child.ask_good(words)?;
+    beats(&sibling)
+}
+
+/// The child ends for the given reason; its sibling does not.
+fn stops(machine: &mut Machine, words: &str, reason: &str) -> Result<()> {
+    let sibling = heartbeat(machine, 0, 40)?;
+    let child = Child::interactive(machine, PAYLOAD, &[])?;
+    child.tell(words)?;
+    child.line(|line| line == format!("probe: {words} begins"))?;
+    let outcome = child.ended(Duration::from_secs(20))?;
+    ensure!(
+        outcome.reason == reason,
+        "it ended by {} {} {}",
+        outcome.reason,
+        outcome.code,
+        outcome.detail
+    );
+    beats(&sibling)
+}
+
+/// INIT and start-up IPIs as they are meant: a second VP starts and answers.
+fn second_vp(machine: &mut Machine) -> Result<()> {
+    let child = Child::start(
+        machine,
+        &Order {
+            payload: PAYLOAD,
+            options: "memory=16M vps=2 lps=0,1",
+            words: "ipi vps=2",
+            devices: &[],
+        },
+    )?;
+    let outcome = child.ended(Duration::from_secs(60))?;
+    let answered = outcome.lines.iter().any(|line| line.contains("ipi ok"));
+    ensure!(
+        answered && outcome.code == 1,
+        "{} {:?}",
+        outcome.code,
+        outcome.lines
+    );
+    Ok(())
+}
+
+/// A VP that spins with interrupts off on each LP: siblings on both tick, the agent answers, and it was preempted.
+fn never_yields(machine: &mut Machine) -> Result<()> {
+    let mut spinners = Vec::new();
+    for lp in 0..2 {
+        let child = Child::start(
+            machine,
+            &Order {
+                payload: PAYLOAD,
+                options: &format!("memory=16M lps={lp}"),
+                words: "spin",
+                devices: &[],
+            },
+        )?;
+        child.line(|line| line == "probe: spin begins")?;
+        spinners.push(child);
+    }
+    let siblings = [heartbeat(machine, 0, 40)?, heartbeat(machine, 1, 40)?];
+    for sibling in &siblings {
+        beats(sibling)?;
+    }
+    for child in &spinners {
+        let counters = child.command("counters {}")?.result;
+        let preempted = counters.number("preemptions").unwrap_or(0);
+        ensure!(
+            preempted > 10,
+            "{} was preempted {preempted} times",
+            child.name()
+        );
+    }
+    Ok(())
+}
