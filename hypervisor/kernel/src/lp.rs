@@ -2,7 +2,7 @@
 //!
 //! All of it is atomic: interrupt handlers and other LPs make VPs ready, only the LP itself chooses one.
 
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 
 use address::ApicId;
 
@@ -67,6 +67,8 @@ pub struct Lp {
     pub bound: SlotSet,
     /// VPs here whose intercept message waits for the root VP of this LP.
     pub senders: SlotSet,
+    /// The VP whose message was delivered last.
+    pub served: AtomicU16,
     /// In guest mode: `entries << 8 | partition slot`; low byte 0 otherwise.
     pub in_guest: AtomicU64,
     /// The running VP should give way.
@@ -89,6 +91,7 @@ impl Lp {
             woken: SlotSet::default(),
             bound: SlotSet::default(),
             senders: SlotSet::default(),
+            served: AtomicU16::new(0),
             in_guest: AtomicU64::new(0),
             preempt: AtomicBool::new(false),
             timer: AtomicBool::new(false),

@@ -73,6 +73,10 @@ impl<M: Machine> Kernel<M> {
     fn mark_deposits(&self, pages: &[u64], holder: Holder) -> (usize, Status) {
         let mut frames = self.frames.lock();
         for (index, &page) in pages.iter().enumerate() {
+            // Page 0 ends the chain of free frames, and so is never in it.
+            if page == 0 {
+                return (index, Status::INVALID_PARAMETER);
+            }
             if let Err(refused) = frames.deposit(page, holder) {
                 return (index, refused.status());
             }
@@ -177,6 +181,10 @@ impl<M: Machine> Kernel<M> {
             .partitions
             .get(PartitionId::ROOT)
             .ok_or(Status::INVALID_PARTITION_STATE)?;
+        if core::ptr::eq(target, root) {
+            // What its pool began with is the hypervisor's reserve, not a deposit.
+            return Err(Status::OPERATION_DENIED);
+        }
         let start = usize::from(request.control.start());
         let wanted = request.left().min(WITHDRAW_PER_SLICE);
         for index in 0..wanted {

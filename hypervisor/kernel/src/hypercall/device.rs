@@ -48,10 +48,11 @@ impl<M: Machine> Kernel<M> {
 
     pub(super) fn detach_device(&self, request: &mut Request<'_>) -> Result<Outcome, Status> {
         let (cell, owner, device) = self.named(request)?;
+        let mut body = initialized(cell)?;
+        // With the partition locked, nobody maps a page of its registers between the look and the end.
         if owner != PartitionId::ROOT && self.pci.lock().mapped(device) != 0 {
             return Err(Status::OBJECT_IN_USE);
         }
-        let mut body = initialized(cell)?;
         let pool = &mut body.pool.source(self.machine.tables());
         let progress = self
             .devices

@@ -11,6 +11,7 @@ use crate::Kernel;
 use crate::memory::{Frames, Holder};
 use crate::partition::{Partition, PartitionCell, State};
 use crate::seams::Machine;
+use crate::shootdown::Processors;
 use crate::status::IntoStatus;
 
 /// Large pages that one execution of a call handles: each is 512 frames to count.
@@ -84,7 +85,7 @@ impl<M: Machine> Kernel<M> {
         access: Access,
     ) -> (usize, Option<Status>) {
         let tables = self.machine.tables();
-        let id = partition.id;
+        let (id, holder) = (partition.id, partition.holder);
         let Partition { slat, pool, .. } = partition;
         let Some(slat) = slat.live_mut() else {
             return (0, Some(Status::INVALID_PARTITION_STATE));
@@ -101,13 +102,17 @@ impl<M: Machine> Kernel<M> {
             devices.map_identity(id, Iova::new(start), &pages[..mapped], rights, pool);
         if let Err(error) = result {
             status = Some(error.status());
+            drop(devices);
             let back = start + ((done as u64) << PAGE_SHIFT);
-            // Never visible to a guest that the caller has told about it, but a running VP may have cached it.
             let (token, _) = slat.unmap_with(tables, pool, back, (mapped - done) as u64, |_| ());
-            drop(token);
+            // A running VP may have used it already: the frames are the root's alone only once that is forgotten.
             if let Some(cell) = self.partitions.get(id) {
-                cell.generation
-                    .fetch_add(1, core::sync::atomic::Ordering::SeqCst);
+                let Ok(proof) = token.flush(&mut Processors {
+                    kernel: self,
+                    cell,
+                    holder,
+                });
+                proof.release(pool);
             }
         }
         (done, status)
@@ -238,7 +243,7 @@ impl<M: Machine> Kernel<M> {
     ) -> Result<(), Status> {
         let size = PageSize::Size2M;
         let tables = self.machine.tables();
-        let id = partition.id;
+        let (id, holder) = (partition.id, partition.holder);
         let Partition {
             slat,
             pool,
@@ -253,10 +258,13 @@ impl<M: Machine> Kernel<M> {
             .and_then(|()| map_domain(&mut self.devices.lock(), id, start, target, access, pool));
         if result.is_err() {
             let (token, _) = slat.unmap_with(tables, pool, start, done, |_| ());
-            drop(token);
-            // A running VP may have used it already: processors flush at their next entry, before the frame has a new owner.
-            cell.generation
-                .fetch_add(1, core::sync::atomic::Ordering::SeqCst);
+            // A running VP may have used it already: the frames are the root's alone only once that is forgotten.
+            let Ok(proof) = token.flush(&mut Processors {
+                kernel: self,
+                cell,
+                holder,
+            });
+            proof.release(pool);
             return result;
         }
         *mapped_pages += done;

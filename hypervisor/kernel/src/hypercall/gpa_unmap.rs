@@ -113,17 +113,17 @@ impl<M: Machine> Kernel<M> {
         let Partition { slat, pool, .. } = partition;
         let slat = slat.live_mut().ok_or(Status::INVALID_PARTITION_STATE)?;
         let pool = &mut pool.source(tables);
-        let (domain, pages) =
+        let (domain, pages, refused) =
             match self
                 .devices
                 .lock()
                 .unmap_identity(id, Iova::new(start), free, pool)
             {
-                Ok((owed, _)) => {
+                Ok((owed, result)) => {
                     let pages = owed.pages();
-                    (Some(owed), pages)
+                    (Some(owed), pages, result.err().map(IntoStatus::status))
                 }
-                Err(device::Error::NoHardware) => (None, free),
+                Err(device::Error::NoHardware) => (None, free, None),
                 Err(error) => return Err(error.status()),
             };
         let mut removed = 0;
@@ -135,9 +135,8 @@ impl<M: Machine> Kernel<M> {
         });
         let status = match result {
             Err(error) => error.status(),
-            Ok(()) if pages < free => Status::INSUFFICIENT_MEMORY,
-            Ok(()) if free < wanted => Status::OBJECT_IN_USE,
-            Ok(()) => Status::SUCCESS,
+            Ok(()) if free < wanted => refused.unwrap_or(Status::OBJECT_IN_USE),
+            Ok(()) => refused.unwrap_or(Status::SUCCESS),
         };
         Ok(Taken {
             slat: token,

@@ -10,10 +10,10 @@ use abi::partition::privilege;
 use address::{PartitionId, Vector};
 use device::{InterruptEntry, InterruptId, Polarity, Source, Target, VpRef, Wire};
 
-use super::vp::slot_of;
+use super::vp::slot_in;
 use super::{Outcome, Request};
 use crate::Kernel;
-use crate::partition::PartitionCell;
+use crate::partition::Partition;
 use crate::seams::Machine;
 use crate::status::IntoStatus;
 
@@ -44,9 +44,10 @@ impl<M: Machine> Kernel<M> {
             .get(owner)
             .ok_or(Status::INVALID_PARTITION_ID)?;
         let banks = request.list::<u64>()?;
-        let target = self.interrupt_target(cell, &input.target, input.bank_mask, banks)?;
         let source = wanted_source(&input)?;
+        // Locked from the look for the VP on: until the interrupt is there, the VP cannot go.
         let mut body = super::domain::initialized(cell)?;
+        let target = self.interrupt_target(&body, &input.target, input.bank_mask, banks)?;
         let pool = &mut body.pool.source(self.machine.tables());
         let entry = self
             .devices
@@ -74,7 +75,7 @@ impl<M: Machine> Kernel<M> {
             return Err(Status::INVALID_PARAMETER);
         }
         let owner = request.caller.resolve(input.partition);
-        let (id, source) = self.find_interrupt(input.device, &input.entry)?;
+        let (id, source) = self.find_interrupt(owner, input.device, &input.entry)?;
         if let Source::Pin { io_apic, pin, .. } = source {
             self.machine.mask_pin(io_apic, pin);
         }
@@ -106,8 +107,9 @@ impl<M: Machine> Kernel<M> {
             [] => (0, &[][..]),
             [mask, banks @ ..] => (*mask, banks),
         };
-        let target = self.interrupt_target(cell, &input.target, mask, banks)?;
-        let (id, source) = self.find_interrupt(input.device, &input.entry)?;
+        let body = cell.body.lock();
+        let target = self.interrupt_target(&body, &input.target, mask, banks)?;
+        let (id, source) = self.find_interrupt(owner, input.device, &input.entry)?;
         let entry = self
             .devices
             .lock()
@@ -120,7 +122,7 @@ impl<M: Machine> Kernel<M> {
     /// One VP and a vector, out of a mask or a set that names exactly one.
     fn interrupt_target(
         &self,
-        cell: &PartitionCell,
+        body: &Partition,
         target: &abi::interrupt::Target,
         bank_mask: u64,
         banks: &[u64],
@@ -137,7 +139,7 @@ impl<M: Machine> Kernel<M> {
             }
             _ => return Err(Status::INVALID_PARAMETER),
         };
-        let slot = slot_of(cell, vp)?;
+        let slot = slot_in(body, vp)?;
         let lp = self.vp_cell(slot).lp();
         let apic = self
             .lps
@@ -152,8 +154,13 @@ impl<M: Machine> Kernel<M> {
         })
     }
 
-    /// The interrupt of a device that an entry, as MapDeviceInterrupt returned it, belongs to.
-    fn find_interrupt(&self, device: u64, entry: &Entry) -> Result<(InterruptId, Source), Status> {
+    /// The interrupt of a partition's device that an entry, as MapDeviceInterrupt returned it, belongs to.
+    fn find_interrupt(
+        &self,
+        owner: PartitionId,
+        device: u64,
+        entry: &Entry,
+    ) -> Result<(InterruptId, Source), Status> {
         let name = DeviceName::decode(device).ok_or(Status::INVALID_DEVICE_ID)?;
         let mut devices = self.devices.lock();
         let mut from = 0;
@@ -172,6 +179,9 @@ impl<M: Machine> Kernel<M> {
                 }
                 _ => false,
             };
+            if same && info.owner != owner {
+                return Err(Status::ACCESS_DENIED);
+            }
             if same {
                 return Ok((info.id, info.source));
             }

@@ -106,14 +106,19 @@ impl<M: Machine> Kernel<M> {
         cell: &PartitionCell,
         request: &mut Request<'_>,
     ) -> Result<Outcome, Status> {
-        let (id, holder, first_vp) = {
-            let body = cell.body.lock();
-            (body.id, body.holder, body.vp_slots().next())
-        };
-        if let Some(slot) = first_vp {
-            return self.remove_vp(cell, slot).map(|_| Outcome::Retry);
+        if self.dismantle_some(cell) {
+            return Ok(Outcome::Retry);
         }
-        if self.release_devices(cell, id)? || self.empty_slat(cell, holder, request) {
+        let (id, holder) = {
+            let body = cell.body.lock();
+            (body.id, body.holder)
+        };
+        if self.release_devices(cell, id)? {
+            return Ok(Outcome::Retry);
+        }
+        // Only now: until here a device interrupt could still name one of them.
+        self.forget_vps(cell);
+        if self.empty_slat(cell, holder, request) {
             return Ok(Outcome::Retry);
         }
         if self.end_slat(cell, holder) {
@@ -290,17 +295,33 @@ impl<M: Machine> Kernel<M> {
         Ok(Outcome::Done)
     }
 
-    /// Takes a VP's object and gives its frames back. The VP runs nowhere, or this says that it is to be tried again.
-    ///
-    /// # Errors
-    /// Never; the result is for the callers' convenience. `Ok(false)`: the VP is on an LP, and was asked to leave.
-    pub(super) fn remove_vp(&self, cell: &PartitionCell, slot: VpSlot) -> Result<bool, Status> {
+    /// Takes one more VP of a partition that ends off its LP; `false` where none is left.
+    fn dismantle_some(&self, cell: &PartitionCell) -> bool {
+        let mut body = cell.body.lock();
+        let vps = body.vps;
+        let mut left = vps.into_iter().flatten();
+        left.any(|slot| self.dismantle_vp(&mut body, slot) != Dismantled::Before)
+    }
+
+    /// Gives the slots of a partition's dismantled VPs to whoever makes the next VP.
+    fn forget_vps(&self, cell: &PartitionCell) {
+        let mut body = cell.body.lock();
+        let vps = body.vps;
+        for slot in vps.into_iter().flatten() {
+            self.forget_vp(&mut body, slot);
+        }
+    }
+
+    /// Takes a VP's object and gives its frames back. Its slot stays taken: device interrupts may still name it.
+    pub(super) fn dismantle_vp(&self, body: &mut Partition, slot: VpSlot) -> Dismantled {
         let vp_cell = self.vp_cell(slot);
         let Some(mut object) = vp_cell.body.try_lock() else {
             self.notify(slot, crate::vp::inbox::Request::Suspend);
-            return Ok(false);
+            return Dismantled::Running;
         };
-        let vp = object.take();
+        let Some(vp) = object.take() else {
+            return Dismantled::Before;
+        };
         drop(object);
         if let Some(lp) = self.lps.get(usize::from(vp_cell.lp().0)) {
             for set in [&lp.ready, &lp.woken, &lp.bound, &lp.senders] {
@@ -308,21 +329,32 @@ impl<M: Machine> Kernel<M> {
             }
         }
         vp_cell.deadline.store(u64::MAX, Ordering::Relaxed);
-        vp_cell.partition.store(0, Ordering::Release);
-        let mut body = cell.body.lock();
+        let pool = &mut body.pool.source(self.machine.tables());
+        for frame in vp.frames {
+            self.machine.scrub(frame);
+            paging::FrameSource::put(pool, frame);
+        }
+        Dismantled::Now
+    }
+
+    /// Gives a dismantled VP's slot to whoever makes the next VP.
+    pub(super) fn forget_vp(&self, body: &mut Partition, slot: VpSlot) {
+        self.vp_cell(slot).partition.store(0, Ordering::Release);
         for entry in &mut body.vps {
             if *entry == Some(slot) {
                 *entry = None;
             }
         }
-        let tables = self.machine.tables();
-        if let Some(vp) = vp {
-            let pool = &mut body.pool.source(tables);
-            for frame in vp.frames {
-                self.machine.scrub(frame);
-                paging::FrameSource::put(pool, frame);
-            }
-        }
-        Ok(true)
     }
+}
+
+/// Whether a VP's object is gone.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Dismantled {
+    /// It was gone before.
+    Before,
+    /// It is gone.
+    Now,
+    /// The VP is on an LP, and was asked to leave.
+    Running,
 }

@@ -280,13 +280,11 @@ impl<M: Machine> Kernel<M> {
             return Ok(());
         }
         let to = list_start(registers.output, sizes.output)?;
-        let (start, end) = (
-            registers.input,
-            registers.input.saturating_add(sizes.input as u64),
-        );
+        let end = |start: u64, length: usize| start.saturating_add(length as u64);
         if !registers.control.is_fast()
-            && to.as_u64() < end
-            && start < to.as_u64() + sizes.output as u64
+            && sizes.input > 0
+            && to.as_u64() < end(registers.input, sizes.input)
+            && registers.input < end(to.as_u64(), sizes.output)
         {
             return Err(Status::INVALID_ALIGNMENT);
         }

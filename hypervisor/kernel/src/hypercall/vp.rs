@@ -16,10 +16,11 @@ use guest::apic::{Destination, IpiKind, IpiRequest, LocalApic};
 use paging::FrameSource;
 use zerocopy::IntoBytes;
 
+use super::lifecycle::Dismantled;
 use super::{Outcome, Request};
 use crate::gva::{Fault, Want};
 use crate::memory::Holder;
-use crate::partition::{PartitionCell, State};
+use crate::partition::{Partition, PartitionCell, State};
 use crate::seams::Machine;
 use crate::status::IntoStatus;
 use crate::synic::SynIc;
@@ -131,11 +132,11 @@ impl<M: Machine> Kernel<M> {
     /// Frames for a VP: its control structures, and for the root its message page, which its map then shows.
     fn vp_frames(
         &self,
-        body: &mut crate::partition::Partition,
+        body: &mut Partition,
         is_root: bool,
     ) -> Result<ArrayVec<Spa, MAX_VP_FRAMES>, Status> {
         let tables = self.machine.tables();
-        let crate::partition::Partition { pool, slat, .. } = body;
+        let Partition { pool, slat, .. } = body;
         let wanted = M::Vcpu::FRAMES + usize::from(is_root);
         let mut frames: ArrayVec<Spa, MAX_VP_FRAMES> = ArrayVec::new();
         let pool = &mut pool.source(tables);
@@ -204,20 +205,18 @@ impl<M: Machine> Kernel<M> {
     pub(super) fn delete_vp(&self, request: &mut Request<'_>) -> Result<Outcome, Status> {
         let input: DeleteVp = request.parameters()?;
         let cell = self.child(request, input.partition)?;
-        let slot = slot_of(cell, input.vp)?;
-        if self
-            .devices
-            .lock()
-            .interrupts_of(device::VpRef(u32::from(slot.0)))
-            > 0
-        {
+        // With the partition locked, no interrupt is given to the VP between the look and its end.
+        let mut body = cell.body.lock();
+        let slot = slot_in(&body, input.vp)?;
+        let vp = device::VpRef(u32::from(slot.0));
+        if self.devices.lock().interrupts_of(vp) > 0 {
             return Err(Status::OBJECT_IN_USE);
         }
-        Ok(if self.remove_vp(cell, slot)? {
-            Outcome::Done
-        } else {
-            Outcome::Retry
-        })
+        if self.dismantle_vp(&mut body, slot) == Dismantled::Running {
+            return Ok(Outcome::Retry);
+        }
+        self.forget_vp(&mut body, slot);
+        Ok(Outcome::Done)
     }
 
     /// The VP whose registers a call names: a child's, or the caller's own partition's.
@@ -433,7 +432,11 @@ impl<M: Machine> Kernel<M> {
 
 /// Slot of a partition's VP.
 pub(super) fn slot_of(cell: &PartitionCell, vp: u32) -> Result<VpSlot, Status> {
-    let body = cell.body.lock();
+    slot_in(&cell.body.lock(), vp)
+}
+
+/// The same, with the partition locked.
+pub(super) fn slot_in(body: &Partition, vp: u32) -> Result<VpSlot, Status> {
     body.vps
         .get(vp as usize)
         .copied()

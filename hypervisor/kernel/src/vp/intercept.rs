@@ -8,6 +8,7 @@ use abi::message::{
 use abi::register;
 use abi::vp::Segment;
 use address::Spa;
+use core::sync::atomic::Ordering;
 use guest::{Access, Event, Gpr, MemoryAccess, PortAccess, Vcpu};
 use zerocopy::{FromBytes, IntoBytes};
 
@@ -159,16 +160,26 @@ impl<M: Machine> Kernel<M> {
         }
     }
 
-    /// Takes the message of the next sender.
+    /// Takes the message of the next sender, in turn, so that none waits for ever for one that always has more to say.
     fn next_message(&self, running: &Running<'_, M>) -> Option<Message> {
-        let sender = running.lp.senders.next_after(VpSlot(0))?;
-        let Some(mut body) = self.vp_cell(sender).body.try_lock() else {
-            // Another LP looks at its registers: the message stays, and this LP looks again before the next entry.
-            running.cell.inbox.request(Request::Message);
-            return None;
-        };
-        running.lp.senders.remove(sender);
-        body.as_mut()?.message.take()
+        let lp = running.lp;
+        loop {
+            let sender = lp
+                .senders
+                .next_after(VpSlot(lp.served.load(Ordering::Relaxed)))?;
+            let Some(mut body) = self.vp_cell(sender).body.try_lock() else {
+                // Another LP looks at its registers: the message stays, and this LP looks again before the next entry.
+                running.cell.inbox.request(Request::Message);
+                return None;
+            };
+            lp.senders.remove(sender);
+            lp.served.store(sender.0, Ordering::Relaxed);
+            // None where an INIT has taken the message back meanwhile.
+            let message = body.as_mut().and_then(|vp| vp.message.take());
+            if message.is_some() {
+                return message;
+            }
+        }
     }
 
     /// Writes a message, its type last, so that the guest never sees half of one.

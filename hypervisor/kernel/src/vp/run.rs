@@ -77,7 +77,8 @@ impl<M: Machine> Kernel<M> {
         let Some(mut body) = cell.body.try_lock() else {
             return;
         };
-        let Some(vp) = body.as_mut() else {
+        // A late wake-up of a slot that somebody else has by now, on another LP, is nobody's.
+        let Some(vp) = body.as_mut().filter(|vp| vp.lp == lp_index) else {
             lp.ready.remove(slot);
             return;
         };

@@ -167,6 +167,12 @@ impl Lab {
         state::take_touched()
     }
 
+    /// Kicks of LPs so far.
+    #[must_use]
+    pub fn kicks(&self) -> u32 {
+        state::get().kicks.get()
+    }
+
     /// Events that a VP's guest was given so far.
     #[must_use]
     pub fn delivered(&self, slot: VpSlot) -> Vec<u64> {

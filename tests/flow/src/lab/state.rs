@@ -60,6 +60,7 @@ pub(super) struct State {
     touched: RefCell<Vec<Touched>>,
     kernel: RefCell<Option<Rc<Kernel<HostMachine>>>>,
     breaths: Cell<u32>,
+    pub(super) kicks: Cell<u32>,
 }
 
 thread_local! {
@@ -90,6 +91,7 @@ pub(super) fn begin(memory: &Rc<Memory>, tags: u32) {
         touched: RefCell::default(),
         kernel: RefCell::new(None),
         breaths: Cell::new(0),
+        kicks: Cell::new(0),
     };
     STATE.with(|it| *it.borrow_mut() = Some(Rc::new(state)));
 }
@@ -156,6 +158,7 @@ impl State {
     }
 
     pub(super) fn kick(&self, lp: LpIndex) {
+        self.kicks.set(self.kicks.get() + 1);
         self.processors[usize::from(lp.0)].kicked.set(true);
     }
 
