@@ -155,10 +155,19 @@ pub fn copy_in(from: Spa, to: &mut [u8]) -> bool {
         return false;
     }
     let source = virtual_of(from.as_u64());
-    // SAFETY: source inside the direct map; the copy is one opaque instruction, so a concurrent change gives some bytes and
+    // SAFETY: source inside the direct map; the copy is opaque to the compiler, so a concurrent change gives some bytes and
     // nothing worse.
     unsafe {
-        asm!("rep movsb", inout("rcx") to.len() => _, inout("rsi") source => _, inout("rdi") to.as_mut_ptr() => _, options(nostack));
+        asm!(
+            "rep movsq",
+            "mov ecx, {rest:e}",
+            "rep movsb",
+            rest = in(reg) to.len() % 8,
+            inout("rcx") to.len() / 8 => _,
+            inout("rsi") source => _,
+            inout("rdi") to.as_mut_ptr() => _,
+            options(nostack)
+        );
     }
     true
 }
@@ -172,7 +181,16 @@ pub fn copy_out(to: Spa, from: &[u8]) -> bool {
     let target = virtual_of(to.as_u64());
     // SAFETY: target inside the direct map and, as the caller's ownership check says, not the hypervisor's own.
     unsafe {
-        asm!("rep movsb", inout("rcx") from.len() => _, inout("rsi") from.as_ptr() => _, inout("rdi") target => _, options(nostack));
+        asm!(
+            "rep movsq",
+            "mov ecx, {rest:e}",
+            "rep movsb",
+            rest = in(reg) from.len() % 8,
+            inout("rcx") from.len() / 8 => _,
+            inout("rsi") from.as_ptr() => _,
+            inout("rdi") target => _,
+            options(nostack)
+        );
     }
     true
 }

@@ -89,7 +89,8 @@ impl<P: Platform> Devices<P> {
     /// Maps consecutive pages of a partition's identity domain, from `start`, to the physical pages whose numbers are given.
     ///
     /// Returns how many are mapped, and why it stopped where that is fewer. Rights that give a device nothing map nothing,
-    /// and count as done. Whether the frames are RAM of the partition is the caller's to know (invariant 1).
+    /// and count as done. That the frames are RAM of the partition, and none lies in the interrupt window, is the caller's to
+    /// know (invariant 1): its table of frames says so, and this is the sweep over a list that costs least.
     ///
     /// # Errors
     /// [`Error::NoHardware`], [`Error::NoSuchDomain`], [`Error::BadRange`], [`Error::BadFrame`],
@@ -104,7 +105,7 @@ impl<P: Platform> Devices<P> {
         rights: Rights,
         pool: &mut impl FrameSource,
     ) -> (usize, Result<(), Error>) {
-        self.map(DomainName::identity(partition), start, pages, rights, pool)
+        self.map_frames(DomainName::identity(partition), start, pages, rights, pool)
     }
 
     /// Maps `pages` consecutive pages of a partition's identity domain, from `start`, to consecutive physical pages from
@@ -145,7 +146,7 @@ impl<P: Platform> Devices<P> {
         self.unmap(DomainName::identity(partition), start, pages, pool)
     }
 
-    /// As [`Self::map_identity`], of any domain.
+    /// As [`Self::map_identity`], of any domain, and refuses frames in the interrupt window by itself.
     #[must_use = "fewer pages than given may be mapped"]
     pub fn map(
         &mut self,
@@ -155,12 +156,23 @@ impl<P: Platform> Devices<P> {
         rights: Rights,
         pool: &mut impl FrameSource,
     ) -> (usize, Result<(), Error>) {
-        if !reaches(rights) {
-            return (pages.len(), self.domain_slot(domain).map(|_| ()));
-        }
         // Nobody's RAM is there, and the interrupt window must not be reachable by translation either.
         if let Some(at) = pages.iter().position(|&page| in_interrupt_window(page)) {
             return (0, Err(Error::BadFrame(page_after(start, at as u64))));
+        }
+        self.map_frames(domain, start, pages, rights, pool)
+    }
+
+    fn map_frames(
+        &mut self,
+        domain: DomainName,
+        start: Iova,
+        pages: &[u64],
+        rights: Rights,
+        pool: &mut impl FrameSource,
+    ) -> (usize, Result<(), Error>) {
+        if !reaches(rights) {
+            return (pages.len(), self.domain_slot(domain).map(|_| ()));
         }
         let (slot, it, tables) = match self.live(domain) {
             Ok(found) => found,

@@ -9,6 +9,9 @@ use address::ApicId;
 use crate::MAX_VPS;
 use crate::vp::VpSlot;
 
+/// No VP.
+pub const NOBODY: u16 = u16::MAX;
+
 const WORDS: usize = MAX_VPS / 64;
 
 /// A set of VP slots.
@@ -71,6 +74,8 @@ pub struct Lp {
     pub served: AtomicU16,
     /// In guest mode: `entries << 8 | partition slot`; low byte 0 otherwise.
     pub in_guest: AtomicU64,
+    /// Slot of the VP that runs here, [`NOBODY`] for none: it needs no waking.
+    pub running: AtomicU16,
     /// The running VP should give way.
     pub preempt: AtomicBool,
     /// The one-shot timer fired.
@@ -93,6 +98,7 @@ impl Lp {
             senders: SlotSet::default(),
             served: AtomicU16::new(0),
             in_guest: AtomicU64::new(0),
+            running: AtomicU16::new(NOBODY),
             preempt: AtomicBool::new(false),
             timer: AtomicBool::new(false),
             preemptions: AtomicU64::new(0),

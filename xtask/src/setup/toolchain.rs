@@ -66,7 +66,7 @@ impl BareMetal {
         command.current_dir(workspace::root()).arg(subcommand);
         if self.private_root.is_some() {
             command.arg("-Zbuild-std=core,alloc,compiler_builtins");
-            command.arg("-Zbuild-std-features=compiler-builtins-mem");
+            command.arg("-Zbuild-std-features=compiler-builtins-mem,optimize_for_size");
         }
         for target in TARGETS {
             let name = target.to_uppercase().replace('-', "_");

@@ -3,9 +3,9 @@
 use abi::Status;
 use abi::domain::{Attach, Domain, IDENTITY, Map, NULL, Unmap, WithFlags};
 use abi::partition::privilege;
-use address::{Gpa, Iova, PAGE_SHIFT, PageSize, PartitionId};
+use address::{Gpa, Iova, PAGE_SHIFT, PartitionId};
 use device::DomainName;
-use paging::{MemoryType, Removed, Rights};
+use paging::{MemoryType, Rights};
 
 use super::device::pci;
 use super::{Outcome, Request};
@@ -210,25 +210,19 @@ impl<M: Machine> Kernel<M> {
         let mut body = initialized(named.cell)?;
         let pool = &mut body.pool.source(self.machine.tables());
         let mut devices = self.devices.lock();
-        let mut removed = 0;
+        let removed = &mut *request.removed;
+        removed.clear();
         let (owed, result) = devices
             .unmap_with(
                 named.name,
                 Iova::new(start),
                 u64::from(reps),
                 pool,
-                |entry| {
-                    if let Some(place) = request.removed.get_mut(removed) {
-                        *place = entry;
-                        removed += 1;
-                    }
-                },
+                |entry| removed.push(&entry),
             )
             .map_err(IntoStatus::status)?;
         let proof = devices.flush(owed).map_err(IntoStatus::status)?;
-        for entry in request.removed.iter().take(removed) {
-            unpin(&mut frames, entry);
-        }
+        request.removed.pages().for_each(|page| frames.unpin(page));
         let done = proof.pages() as u16;
         proof.release(pool);
         Ok(match result {
@@ -298,17 +292,6 @@ impl<M: Machine> Kernel<M> {
         self.partitions
             .get(partition)
             .map(|cell| cell.body.lock().holder)
-    }
-}
-
-fn unpin(frames: &mut Frames, entry: &Removed) {
-    debug_assert_eq!(
-        entry.size,
-        PageSize::Size4K,
-        "numbered domains are mapped page by page"
-    );
-    for page in entry.spa.page()..entry.spa.page() + entry.size.frames() {
-        frames.unpin(page);
     }
 }
 

@@ -8,7 +8,6 @@ use paging::{Access, FrameSource, MemoryType, Rights};
 
 use super::{Outcome, Request};
 use crate::Kernel;
-use crate::memory::{Frames, Holder};
 use crate::partition::{Partition, PartitionCell, State};
 use crate::seams::Machine;
 use crate::shootdown::Processors;
@@ -63,7 +62,8 @@ impl<M: Machine> Kernel<M> {
         if partition.state != State::Initialized {
             return (0, Status::INVALID_PARTITION_STATE);
         }
-        let (shared, mut status) = share_all(&mut frames, pages, partition.holder);
+        let (shared, result) = frames.share_all(pages, partition.holder);
+        let mut status = result.map_or_else(IntoStatus::status, |()| Status::SUCCESS);
         let pages = &pages[..shared];
         let (done, failed) = self.map_both(partition, start, pages, access);
         if let Some(failed) = failed {
@@ -296,16 +296,6 @@ fn map_domain<P: device::Platform>(
         }
         error.status()
     })
-}
-
-/// Counts one more mapping of each frame, as far as that may be.
-fn share_all(frames: &mut Frames, pages: &[u64], holder: Holder) -> (usize, Status) {
-    for (index, &page) in pages.iter().enumerate() {
-        if let Err(refused) = frames.share(page, holder) {
-            return (index, refused.status());
-        }
-    }
-    (pages.len(), Status::SUCCESS)
 }
 
 /// What MapGpaPages' flags ask for; `None` where they make no sense together.

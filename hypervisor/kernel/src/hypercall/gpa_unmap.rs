@@ -3,14 +3,14 @@
 
 use abi::Status;
 use abi::memory::{UNMAP_LARGE, Unmap};
-use address::{Iova, PAGE_SHIFT, PageSize, Spa};
+use address::{Iova, PAGE_SHIFT, PageSize};
 use device::Owed;
 use paging::Unmapped;
 
 use super::gpa_map::LARGE_PER_SLICE;
 use super::{Outcome, Request};
 use crate::Kernel;
-use crate::memory::{Frames, Holder};
+use crate::memory::Holder;
 use crate::partition::{Partition, PartitionCell, State};
 use crate::seams::Machine;
 use crate::shootdown::Processors;
@@ -79,11 +79,10 @@ impl<M: Machine> Kernel<M> {
                 .map_err(IntoStatus::status)?;
             proof.release(pool);
         }
-        for entry in request.removed.iter().take(taken.removed) {
-            for page in entry.spa.page()..entry.spa.page() + entry.size.frames() {
-                self.give_back(&mut frames, page, false);
-            }
-        }
+        let pci = &self.pci;
+        frames.unshare_all(request.removed.entries(), taken.holder, |page| {
+            pci.lock().count(page, false)
+        });
         let (pages, gone) = (proof.pages(), proof.removed());
         proof.release(pool);
         body.mapped_pages = body.mapped_pages.saturating_sub(gone);
@@ -126,13 +125,10 @@ impl<M: Machine> Kernel<M> {
                 Err(device::Error::NoHardware) => (None, free, None),
                 Err(error) => return Err(error.status()),
             };
-        let mut removed = 0;
-        let (token, result) = slat.unmap_with(tables, pool, start, pages, |entry| {
-            if let Some(place) = request.removed.get_mut(removed) {
-                *place = entry;
-                removed += 1;
-            }
-        });
+        let removed = &mut *request.removed;
+        removed.clear();
+        let (token, result) =
+            slat.unmap_with(tables, pool, start, pages, |entry| removed.push(&entry));
         let status = match result {
             Err(error) => error.status(),
             Ok(()) if free < wanted => refused.unwrap_or(Status::OBJECT_IN_USE),
@@ -141,24 +137,9 @@ impl<M: Machine> Kernel<M> {
         Ok(Taken {
             slat: token,
             domain,
-            removed,
             holder,
             status,
         })
-    }
-
-    /// Takes back the count of a page that was unmapped; scrubs it where asked and nobody else has it.
-    pub(super) fn give_back(&self, frames: &mut Frames, page: u64, scrub: bool) {
-        if !frames.is_ram(page) {
-            self.pci.lock().count(page, false);
-            return;
-        }
-        if frames.unshare(page)
-            && scrub
-            && let Some(frame) = Spa::from_page(page)
-        {
-            self.machine.scrub(frame);
-        }
     }
 }
 
@@ -166,8 +147,6 @@ impl<M: Machine> Kernel<M> {
 struct Taken {
     slat: Unmapped,
     domain: Option<Owed>,
-    /// Mappings that stand in the request.
-    removed: usize,
     holder: Holder,
     status: Status,
 }

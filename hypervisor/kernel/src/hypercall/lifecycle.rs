@@ -4,12 +4,12 @@ use core::sync::atomic::Ordering;
 
 use abi::Status;
 use abi::partition::{CreatePartition, NextChild, Target, flags, privilege};
-use address::{PAGE_SHIFT, PartitionId};
+use address::{PAGE_SHIFT, PartitionId, Spa};
 use paging::{Next, Shape, Slat};
 
 use super::{Outcome, Request};
 use crate::Kernel;
-use crate::memory::Holder;
+use crate::memory::{Frames, Holder, Unshared};
 use crate::partition::slat::PartitionSlat;
 use crate::partition::{Partition, PartitionCell, Partitions, State};
 use crate::seams::Machine;
@@ -150,7 +150,7 @@ impl<M: Machine> Kernel<M> {
 
     /// Takes a slice of pages out of a GPA map that ends, and scrubs what the root gets back; `false` where it is empty.
     fn empty_slat(&self, cell: &PartitionCell, holder: Holder, request: &mut Request<'_>) -> bool {
-        let Some((token, removed)) = self.take_slice(cell, request) else {
+        let Some(token) = self.take_slice(cell, request) else {
             return false;
         };
         let mut processors = Processors {
@@ -165,13 +165,11 @@ impl<M: Machine> Kernel<M> {
             .devices
             .lock()
             .is_quarantined(PartitionId(cell.id.load(Ordering::Relaxed)));
-        for entry in request.removed.iter().take(removed) {
-            for page in entry.spa.page()..entry.spa.page() + entry.size.frames() {
-                if quarantined {
-                    frames.quarantine(page);
-                } else {
-                    self.give_back(&mut frames, page, true);
-                }
+        for page in request.removed.pages() {
+            if quarantined {
+                frames.quarantine(page);
+            } else {
+                self.give_back(&mut frames, page);
             }
         }
         let mut body = cell.body.lock();
@@ -180,12 +178,12 @@ impl<M: Machine> Kernel<M> {
         true
     }
 
-    /// Unmaps the next pages of a map that ends: the token, and how many mappings the request holds. `None` at its end.
+    /// Unmaps the next pages of a map that ends; what was there stands in the request. `None` at its end.
     fn take_slice(
         &self,
         cell: &PartitionCell,
         request: &mut Request<'_>,
-    ) -> Option<(paging::Unmapped, usize)> {
+    ) -> Option<paging::Unmapped> {
         let tables = self.machine.tables();
         let mut body = cell.body.lock();
         let Partition { slat, pool, .. } = &mut *body;
@@ -218,16 +216,14 @@ impl<M: Machine> Kernel<M> {
             }
             Next::End => return None,
         };
-        let mut removed = 0;
+        let removed = &mut *request.removed;
+        removed.clear();
         let pool = &mut pool.source(tables);
         let (token, _) = slat.unmap_with(tables, pool, *reached << PAGE_SHIFT, pages, |entry| {
-            if let Some(place) = request.removed.get_mut(removed) {
-                *place = entry;
-                removed += 1;
-            }
+            removed.push(&entry);
         });
         *reached += token.pages();
-        Some((token, removed))
+        Some(token)
     }
 
     /// Takes the tables of an empty GPA map apart; `false` when they are gone.
@@ -256,6 +252,19 @@ impl<M: Machine> Kernel<M> {
                     }
                 }
             }
+        }
+    }
+
+    /// Gives a page that an ended map had back: MMIO is counted, RAM that is the root's alone again is scrubbed.
+    fn give_back(&self, frames: &mut Frames, page: u64) {
+        match frames.unshare(page) {
+            Unshared::NotRam => self.pci.lock().count(page, false),
+            Unshared::Last => {
+                if let Some(frame) = Spa::from_page(page) {
+                    self.machine.scrub(frame);
+                }
+            }
+            Unshared::Still => (),
         }
     }
 

@@ -14,6 +14,7 @@ pub mod interrupt;
 pub mod inventory;
 pub mod lifecycle;
 pub mod property;
+pub mod removed;
 #[cfg(feature = "test-calls")]
 mod test_message;
 pub mod vendor;
@@ -33,6 +34,7 @@ use crate::memory::Holder;
 use crate::seams::Machine;
 use crate::vp::VpSlot;
 use crate::vp::run::Running;
+use removed::RemovedList;
 
 const WORDS: usize = PAGE_SIZE as usize / 8;
 
@@ -42,20 +44,15 @@ pub struct Scratch {
     input: [u64; WORDS],
     output: [u64; WORDS],
     /// What an unmapping took out, until its flush is confirmed.
-    pub(crate) removed: [paging::Removed; WORDS],
+    pub(crate) removed: RemovedList,
 }
 
 impl Default for Scratch {
     fn default() -> Self {
-        let nothing = paging::Removed {
-            address: 0,
-            spa: address::Spa::new(0),
-            size: address::PageSize::Size4K,
-        };
         Self {
             input: [0; WORDS],
             output: [0; WORDS],
-            removed: [nothing; WORDS],
+            removed: RemovedList::default(),
         }
     }
 }
@@ -109,7 +106,7 @@ pub struct Request<'a> {
     input: &'a [u8],
     header: usize,
     output: &'a mut [u64; WORDS],
-    removed: &'a mut [paging::Removed; WORDS],
+    removed: &'a mut RemovedList,
 }
 
 impl Request<'_> {

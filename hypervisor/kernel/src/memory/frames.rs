@@ -6,6 +6,9 @@
 use alloc::vec::Vec;
 
 use arrayvec::ArrayVec;
+use bitfield_struct::bitfield;
+
+use crate::hypercall::removed::Entry;
 
 /// Slot of a partition in the kernel's table, 1 to 63; 0 stands for nobody.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -15,31 +18,73 @@ pub struct Holder(pub u8);
 impl Holder {
     /// Nobody.
     pub const NOBODY: Self = Self(0);
+
+    const fn from_bits(bits: u8) -> Self {
+        Self(bits)
+    }
+
+    const fn into_bits(self) -> u8 {
+        self.0
+    }
 }
 
 /// To whom a frame belongs.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[repr(u8)]
 pub enum Owner {
-    /// The hypervisor, since boot.
-    Kept,
     /// The root partition.
-    Root,
+    Root = 0,
+    /// The hypervisor, since boot.
+    Kept = 1,
     /// The hypervisor, as a deposit of the holder.
-    Deposit,
+    Deposit = 2,
     /// Nobody: hardware that failed could still reach it.
-    Quarantined,
+    Quarantined = 3,
 }
 
-/// State of one 4 KiB frame.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+impl Owner {
+    const fn from_bits(bits: u8) -> Self {
+        match bits {
+            0 => Self::Root,
+            1 => Self::Kept,
+            2 => Self::Deposit,
+            _ => Self::Quarantined,
+        }
+    }
+
+    const fn into_bits(self) -> u8 {
+        self as u8
+    }
+}
+
+/// State of one 4 KiB frame, in one word: zero is a frame of the root's that nobody shares.
+#[bitfield(u64)]
+#[derive(Eq, PartialEq)]
 struct Frame {
+    #[bits(8)]
     owner: Owner,
+    #[bits(8)]
     holder: Holder,
     /// Mappings in the holder's SLAT.
     slat: u16,
     /// Mappings in the holder's own device domains, the identity domain not counted.
     domain: u16,
+    #[bits(16)]
+    _unused: u16,
+}
+
+impl Frame {
+    /// A frame of the root's that this child maps once: the state of nearly every frame that a child has.
+    const fn shared_once(holder: Holder) -> Self {
+        Self::new().with_holder(holder).with_slat(1)
+    }
+
+    /// Nobody's but the owner's, where no mapping is left.
+    fn forget_unused_holder(&mut self) {
+        if self.slat() == 0 && self.domain() == 0 {
+            self.set_holder(Holder::NOBODY);
+        }
+    }
 }
 
 /// Why a frame cannot be used as asked.
@@ -52,11 +97,55 @@ pub enum Refused {
 }
 
 /// A run of RAM.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 struct Run {
     first: u64,
     count: u64,
     offset: usize,
+}
+
+impl Run {
+    #[inline]
+    fn index(&self, page: u64) -> Option<usize> {
+        let inside = page.wrapping_sub(self.first);
+        (inside < self.count).then(|| self.offset + inside as usize)
+    }
+}
+
+/// The run of RAM that a sweep over a list of pages was in last: lists seldom leave one.
+#[derive(Default)]
+struct Cursor {
+    first: u64,
+    from: usize,
+    to: usize,
+}
+
+impl Cursor {
+    /// The frame of a page.
+    #[inline]
+    fn frame<'a>(
+        &mut self,
+        runs: &[Run],
+        frames: &'a mut [Frame],
+        page: u64,
+    ) -> Option<&'a mut Frame> {
+        let inside = page.wrapping_sub(self.first) as usize;
+        if inside >= self.to - self.from {
+            self.find(runs, page)?;
+        }
+        frames.get_mut(self.from + page.wrapping_sub(self.first) as usize)
+    }
+
+    #[cold]
+    fn find(&mut self, runs: &[Run], page: u64) -> Option<()> {
+        let run = runs.iter().find(|run| run.index(page).is_some())?;
+        *self = Self {
+            first: run.first,
+            from: run.offset,
+            to: run.offset + run.count as usize,
+        };
+        Some(())
+    }
 }
 
 /// Runs of RAM that a machine may have; further ones are left alone.
@@ -78,7 +167,10 @@ impl Frames {
     pub fn new(ram: &[(u64, u64)]) -> Self {
         let mut runs = ArrayVec::new();
         let mut offset = 0;
-        for &(first, count) in ram.iter().take(MAX_RUNS) {
+        let apart = ram
+            .iter()
+            .flat_map(|&(first, count)| without_window(first, count));
+        for (first, count) in apart.filter(|&(_, count)| count > 0).take(MAX_RUNS) {
             runs.push(Run {
                 first,
                 count,
@@ -86,14 +178,8 @@ impl Frames {
             });
             offset += count as usize;
         }
-        let frame = Frame {
-            owner: Owner::Root,
-            holder: Holder::NOBODY,
-            slat: 0,
-            domain: 0,
-        };
         let mut frames = Vec::with_capacity(offset);
-        frames.resize(offset, frame);
+        frames.resize(offset, Frame::new());
         Self {
             runs,
             frames,
@@ -105,20 +191,14 @@ impl Frames {
     pub fn keep(&mut self, first: u64, count: u64) {
         for page in first..first.saturating_add(count) {
             if let Some(frame) = self.frame_mut(page) {
-                frame.owner = Owner::Kept;
+                frame.set_owner(Owner::Kept);
             }
         }
     }
 
     #[inline]
     fn index(&self, page: u64) -> Option<usize> {
-        for run in &self.runs {
-            let inside = page.wrapping_sub(run.first);
-            if inside < run.count {
-                return Some(run.offset + inside as usize);
-            }
-        }
-        None
+        self.runs.iter().find_map(|run| run.index(page))
     }
 
     #[inline]
@@ -127,8 +207,8 @@ impl Frames {
         self.frames.get_mut(index)
     }
 
-    fn frame(&self, page: u64) -> Option<&Frame> {
-        self.frames.get(self.index(page)?)
+    fn frame(&self, page: u64) -> Option<Frame> {
+        self.frames.get(self.index(page)?).copied()
     }
 
     /// Whether the page is RAM, whoever owns it.
@@ -140,46 +220,93 @@ impl Frames {
     /// Owner of a page of RAM.
     #[must_use]
     pub fn owner(&self, page: u64) -> Option<Owner> {
-        self.frame(page).map(|frame| frame.owner)
+        self.frame(page).map(|frame| frame.owner())
     }
 
     /// Whether a holder's SLAT maps the page.
     #[must_use]
     pub fn is_shared_with(&self, page: u64, holder: Holder) -> bool {
         self.frame(page)
-            .is_some_and(|frame| frame.holder == holder && frame.slat > 0)
+            .is_some_and(|frame| frame.holder() == holder && frame.slat() > 0)
+    }
+
+    /// Counts one more mapping of each of the root's frames in a child's SLAT; returns how many may be mapped, and why no
+    /// more.
+    pub fn share_all(&mut self, pages: &[u64], holder: Holder) -> (usize, Result<(), Refused>) {
+        let fresh = Frame::shared_once(holder);
+        let mut cursor = Cursor::default();
+        for (done, &page) in pages.iter().enumerate() {
+            let Some(frame) = cursor.frame(&self.runs, &mut self.frames, page) else {
+                return (done, Err(Refused::NotYours));
+            };
+            if *frame == Frame::new() {
+                *frame = fresh;
+            } else if let Err(refused) = Self::share_again(frame, holder) {
+                return (done, Err(refused));
+            }
+        }
+        (pages.len(), Ok(()))
+    }
+
+    /// Takes one mapping of each page back that a holder's SLAT had; what is no RAM goes to `mmio`.
+    pub fn unshare_all(&mut self, entries: &[Entry], holder: Holder, mut mmio: impl FnMut(u64)) {
+        let usual = Frame::shared_once(holder);
+        let mut cursor = Cursor::default();
+        for entry in entries {
+            if entry.is_small()
+                && let Some(frame) = cursor.frame(&self.runs, &mut self.frames, entry.page())
+                && *frame == usual
+            {
+                *frame = Frame::new();
+                continue;
+            }
+            for page in entry.page()..entry.page() + entry.frames() {
+                if self.unshare(page) == Unshared::NotRam {
+                    mmio(page);
+                }
+            }
+        }
     }
 
     /// Counts one more mapping of the root's frame in a child's SLAT.
     ///
     /// # Errors
     /// Where the frame is not the root's, or another child maps it.
-    #[inline]
     pub fn share(&mut self, page: u64, holder: Holder) -> Result<(), Refused> {
         let frame = self.frame_mut(page).ok_or(Refused::NotYours)?;
-        if frame.owner as u8 != Owner::Root as u8 {
+        Self::share_again(frame, holder)
+    }
+
+    fn share_again(frame: &mut Frame, holder: Holder) -> Result<(), Refused> {
+        if frame.owner() != Owner::Root {
             return Err(Refused::NotYours);
         }
-        if (frame.holder.0 != 0 && frame.holder.0 != holder.0) || frame.slat == u16::MAX {
+        let others = frame.holder() != Holder::NOBODY && frame.holder() != holder;
+        if others || frame.slat() == u16::MAX {
             return Err(Refused::InUse);
         }
-        frame.holder = holder;
-        frame.slat += 1;
+        frame.set_holder(holder);
+        frame.set_slat(frame.slat() + 1);
         Ok(())
     }
 
-    /// Takes one mapping back; `true` where it was the last.
+    /// Takes one mapping back. The page may be anything that was mapped.
     #[inline]
-    pub fn unshare(&mut self, page: u64) -> bool {
+    pub fn unshare(&mut self, page: u64) -> Unshared {
         let Some(frame) = self.frame_mut(page) else {
-            return false;
+            return Unshared::NotRam;
         };
-        frame.slat = frame.slat.saturating_sub(1);
-        if frame.slat == 0 && frame.domain == 0 {
-            frame.holder = Holder::NOBODY;
-            return true;
+        if *frame == Frame::shared_once(frame.holder()) {
+            *frame = Frame::new();
+            return Unshared::Last;
         }
-        false
+        frame.set_slat(frame.slat().saturating_sub(1));
+        frame.forget_unused_holder();
+        if frame.holder() == Holder::NOBODY {
+            Unshared::Last
+        } else {
+            Unshared::Still
+        }
     }
 
     /// Counts one more mapping in a device domain of the partition that has the frame: for a child, one whose SLAT maps it.
@@ -189,18 +316,19 @@ impl Frames {
     pub fn pin(&mut self, page: u64, holder: Holder, is_root: bool) -> Result<(), Refused> {
         let frame = self.frame_mut(page).ok_or(Refused::NotYours)?;
         let has_it = if is_root {
-            frame.owner == Owner::Root
+            frame.owner() == Owner::Root
         } else {
-            frame.holder == holder && frame.slat > 0
+            frame.holder() == holder && frame.slat() > 0
         };
         if !has_it {
             return Err(Refused::NotYours);
         }
-        if (frame.holder != Holder::NOBODY && frame.holder != holder) || frame.domain == u16::MAX {
+        let others = frame.holder() != Holder::NOBODY && frame.holder() != holder;
+        if others || frame.domain() == u16::MAX {
             return Err(Refused::InUse);
         }
-        frame.holder = holder;
-        frame.domain += 1;
+        frame.set_holder(holder);
+        frame.set_domain(frame.domain() + 1);
         self.count_pins(holder, 1);
         Ok(())
     }
@@ -219,40 +347,21 @@ impl Frames {
             .is_some_and(|&pins| pins > 0)
     }
 
-    /// Takes all mappings of a page back, of a partition that has no domains any more; `true` where it had it.
-    pub fn release(&mut self, page: u64) -> bool {
-        let Some(frame) = self.frame_mut(page) else {
-            return false;
-        };
-        let (holder, pinned) = (frame.holder, i64::from(frame.domain));
-        let had = holder != Holder::NOBODY;
-        *frame = Frame {
-            holder: Holder::NOBODY,
-            slat: 0,
-            domain: 0,
-            ..*frame
-        };
-        self.count_pins(holder, -pinned);
-        had
-    }
-
     /// Takes one domain mapping back.
     pub fn unpin(&mut self, page: u64) {
         let Some(frame) = self.frame_mut(page) else {
             return;
         };
-        let holder = frame.holder;
-        frame.domain = frame.domain.saturating_sub(1);
-        if frame.slat == 0 && frame.domain == 0 {
-            frame.holder = Holder::NOBODY;
-        }
+        let holder = frame.holder();
+        frame.set_domain(frame.domain().saturating_sub(1));
+        frame.forget_unused_holder();
         self.count_pins(holder, -1);
     }
 
     /// Whether a domain maps the page, so that it must stay in the SLAT.
     #[must_use]
     pub fn is_pinned(&self, page: u64) -> bool {
-        self.frame(page).is_some_and(|frame| frame.domain > 0)
+        self.frame(page).is_some_and(|frame| frame.domain() > 0)
     }
 
     /// Takes an unshared frame of the root for a partition's deposits.
@@ -261,32 +370,55 @@ impl Frames {
     /// Where it is not the root's, or somebody maps it.
     pub fn deposit(&mut self, page: u64, holder: Holder) -> Result<(), Refused> {
         let frame = self.frame_mut(page).ok_or(Refused::NotYours)?;
-        if frame.owner != Owner::Root {
+        if frame.owner() != Owner::Root {
             return Err(Refused::NotYours);
         }
-        if frame.holder != Holder::NOBODY {
+        if frame.holder() != Holder::NOBODY {
             return Err(Refused::InUse);
         }
-        frame.owner = Owner::Deposit;
-        frame.holder = holder;
+        *frame = Frame::new().with_owner(Owner::Deposit).with_holder(holder);
         Ok(())
     }
 
     /// Gives a frame of the deposits back to the root.
     pub fn withdraw(&mut self, page: u64) {
         if let Some(frame) = self.frame_mut(page) {
-            debug_assert_eq!(frame.owner, Owner::Deposit);
-            frame.owner = Owner::Root;
-            frame.holder = Holder::NOBODY;
+            debug_assert_eq!(frame.owner(), Owner::Deposit);
+            *frame = Frame::new();
         }
     }
 
     /// Puts a frame out of everybody's reach, for good.
     pub fn quarantine(&mut self, page: u64) {
         if let Some(frame) = self.frame_mut(page) {
-            frame.owner = Owner::Quarantined;
+            frame.set_owner(Owner::Quarantined);
         }
     }
+}
+
+/// Pages FEE0_0000h to FEEF_FFFFh, where writes are interrupts: no memory, whatever a memory map says (invariant 1).
+const WINDOW: (u64, u64) = (0xfee00, 0xfef00);
+
+/// The parts of a run before and after the interrupt window.
+fn without_window(first: u64, count: u64) -> [(u64, u64); 2] {
+    let end = first.saturating_add(count);
+    let below = first.min(WINDOW.0)..end.min(WINDOW.0);
+    let above = first.max(WINDOW.1)..end.max(WINDOW.1);
+    [
+        (below.start, below.end - below.start),
+        (above.start, above.end - above.start),
+    ]
+}
+
+/// What became of a page that was unmapped.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Unshared {
+    /// It is no RAM: MMIO.
+    NotRam,
+    /// It is still mapped elsewhere, or pinned.
+    Still,
+    /// Only the root has it now.
+    Last,
 }
 
 const _: () = assert!(size_of::<Frame>() <= 16, "1/256 of RAM at most");
@@ -310,9 +442,41 @@ mod tests {
         assert_eq!(frames.share(3, A), Ok(()));
         assert_eq!(frames.share(3, A), Ok(()));
         assert_eq!(frames.share(3, B), Err(Refused::InUse));
-        assert!(!frames.unshare(3));
-        assert!(frames.unshare(3));
+        assert_eq!(frames.unshare(3), Unshared::Still);
+        assert_eq!(frames.unshare(3), Unshared::Last);
         assert_eq!(frames.share(3, B), Ok(()));
+    }
+
+    #[test]
+    fn dma_18_the_interrupt_window_is_never_ram() {
+        let mut frames = Frames::new(&[(0xfed00, 0x400)]);
+        assert_eq!(frames.share(0xfedff, A), Ok(()));
+        assert_eq!(frames.share(0xfee00, A), Err(Refused::NotYours));
+        assert_eq!(frames.share(0xfeeff, A), Err(Refused::NotYours));
+        assert_eq!(
+            frames.share_all(&[0xfef00, 0xfee80], A),
+            (1, Err(Refused::NotYours))
+        );
+        assert_eq!(without_window(0, 16), [(0, 16), (0xfef00, 0)]);
+        assert_eq!(
+            without_window(0x10_0000, 16),
+            [(0xfee00, 0), (0x10_0000, 16)]
+        );
+    }
+
+    #[test]
+    fn a_list_is_shared_as_far_as_it_may_be() {
+        let mut frames = frames();
+        frames.share(5, B).unwrap();
+        assert_eq!(
+            frames.share_all(&[1, 0x101, 5, 2], A),
+            (2, Err(Refused::InUse))
+        );
+        assert_eq!(frames.share_all(&[2, 0x50], A), (1, Err(Refused::NotYours)));
+        assert_eq!(frames.share_all(&[1, 2, 3], A), (3, Ok(())));
+        assert_eq!(frames.unshare(1), Unshared::Still);
+        assert!(frames.is_shared_with(1, A) && !frames.is_shared_with(0x102, A));
+        assert_eq!(frames.unshare(0x50), Unshared::NotRam);
     }
 
     #[test]
@@ -345,7 +509,7 @@ mod tests {
         frames.share(1, A).unwrap();
         assert_eq!(frames.pin(1, A, false), Ok(()));
         assert!(frames.is_pinned(1));
-        assert!(!frames.unshare(1), "still pinned");
+        assert_eq!(frames.unshare(1), Unshared::Still, "still pinned");
         assert_eq!(frames.share(1, B), Err(Refused::InUse));
         frames.unpin(1);
         assert_eq!(frames.share(1, B), Ok(()));

@@ -3,5 +3,5 @@
 pub mod frames;
 pub mod pool;
 
-pub use frames::{Frames, Holder, Owner, Refused};
+pub use frames::{Frames, Holder, Owner, Refused, Unshared};
 pub use pool::Pool;

@@ -95,12 +95,11 @@ impl<M: Machine> Kernel<M> {
         vp.cpuid.osxsave = vp.vcpu.osxsave();
         vp.cpuid.vp_count = running.partition.vp_count.load(Ordering::Relaxed);
         let answer = guest::cpuid::answer(leaf, subleaf, host, &vp.cpuid);
-        for (register, value) in [Gpr::Rax, Gpr::Rbx, Gpr::Rcx, Gpr::Rdx]
-            .into_iter()
-            .zip(answer)
-        {
-            vp.vcpu.set_gpr(register, u64::from(value));
-        }
+        let [a, b, c, d] = answer;
+        vp.vcpu.set_gpr(Gpr::Rax, u64::from(a));
+        vp.vcpu.set_gpr(Gpr::Rbx, u64::from(b));
+        vp.vcpu.set_gpr(Gpr::Rcx, u64::from(c));
+        vp.vcpu.set_gpr(Gpr::Rdx, u64::from(d));
         vp.vcpu.advance();
     }
 }

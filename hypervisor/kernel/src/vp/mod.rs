@@ -202,9 +202,14 @@ impl<M: Machine> crate::Kernel<M> {
         let Some(lp) = self.lps.get(usize::from(cell.lp().0)) else {
             return;
         };
+        let here = cell.lp() == self.machine.current_lp();
+        if here && lp.running.load(Ordering::Relaxed) == slot.0 {
+            // It is in the ready set, and looks into its inbox before the next entry.
+            return;
+        }
         lp.woken.insert(slot);
         lp.ready.insert(slot);
-        if cell.lp() != self.machine.current_lp() {
+        if !here {
             self.machine.kick(cell.lp());
         }
     }

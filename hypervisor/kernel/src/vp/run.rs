@@ -10,7 +10,7 @@ use super::{Activity, Vp, VpCell, VpSlot};
 use crate::Kernel;
 use crate::counters::exit_index;
 use crate::hypercall::Scratch;
-use crate::lp::Lp;
+use crate::lp::{Lp, NOBODY};
 use crate::partition::PartitionCell;
 use crate::seams::Machine;
 
@@ -88,6 +88,7 @@ impl<M: Machine> Kernel<M> {
         let slice_end = self.machine.now().wrapping_add(self.slice);
         lp.preempt.store(false, Ordering::Relaxed);
         self.arm(lp, slice_end);
+        lp.running.store(slot.0, Ordering::Relaxed);
         vp.vcpu.unpark();
         let mut running = Running {
             lp,
@@ -101,6 +102,7 @@ impl<M: Machine> Kernel<M> {
             self.round(&mut running, scratch);
         }
         running.vp.vcpu.park();
+        lp.running.store(NOBODY, Ordering::Relaxed);
         let runnable = running.vp.is_runnable();
         drop(body);
         if !runnable {
