@@ -14,6 +14,17 @@ const MAC: [u8; 6] = [0x02, 0, 0, 0, 7, 1];
 const ALL: [u8; 6] = [0xff; 6];
 const LONGEST: usize = 2048;
 
+/// What a shouted frame carries.
+pub const SHOUT: &[u8] = b"does anybody hear this?";
+
+/// Sends a broadcast that nobody answers (EtherType 88B5h, for experiments).
+pub fn shout(wire: &UdpSocket) {
+    let mut frame = [&ALL[..], &MAC, &[0x88, 0xb5], SHOUT].concat();
+    frame.resize(60, 0);
+    // Nobody at the other end yet: the next one may be heard.
+    let _ = wire.send(&frame);
+}
+
 /// What came by.
 #[derive(Debug, Default)]
 pub struct Counts {

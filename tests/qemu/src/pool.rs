@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use anyhow::Result;
 
 use crate::config::Config;
+use crate::emulator::Console;
 use crate::machine::{Kit, Machine};
 
 /// Boots machines on demand and keeps sound ones for the next scenario with the same configuration.
@@ -46,9 +47,7 @@ impl Pool {
     pub fn borrow(&self, config: &Config, fresh: bool) -> Result<Machine> {
         let (found, surplus) = {
             let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(place) = state.wanted.iter().position(|wanted| wanted == config) {
-                state.wanted.swap_remove(place);
-            }
+            state.forget_one(config);
             let place = state
                 .idle
                 .iter()
@@ -64,6 +63,17 @@ impl Pool {
         }
     }
 
+    /// A machine whose boot is the scenario's own affair.
+    pub fn started(&self, config: &Config) -> Result<Machine> {
+        let surplus = {
+            let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+            state.forget_one(config);
+            state.take_surplus()
+        };
+        drop(surplus);
+        Machine::start(&self.kit, config, Console::Log)
+    }
+
     /// Takes back a machine that is fit for the next scenario.
     pub fn give_back(&self, config: &Config, machine: Machine) {
         let surplus = {
@@ -76,6 +86,13 @@ impl Pool {
 }
 
 impl State {
+    /// One scenario fewer will ask for this configuration.
+    fn forget_one(&mut self, config: &Config) {
+        if let Some(place) = self.wanted.iter().position(|wanted| wanted == config) {
+            self.wanted.swap_remove(place);
+        }
+    }
+
     /// Idle machines that no coming scenario asks for.
     fn take_surplus(&mut self) -> Vec<Machine> {
         let wanted: HashSet<&Config> = self.wanted.iter().collect();

@@ -18,6 +18,8 @@ pub struct Scenario {
     pub control_of: Option<&'static str>,
     /// Whether it must have a machine to itself, neither used before nor after.
     pub alone: bool,
+    /// Whether it sees to the boot itself: it gets a machine that has only been started.
+    pub unready: bool,
     /// The test.
     pub run: fn(&mut Machine) -> Result<()>,
 }
@@ -31,6 +33,7 @@ impl Scenario {
             payload: None,
             control_of: None,
             alone: false,
+            unready: false,
             run,
         }
     }
@@ -44,6 +47,12 @@ impl Scenario {
     /// The same as the positive control of a hostile scenario.
     pub fn control_of(mut self, hostile: &'static str) -> Self {
         self.control_of = Some(hostile);
+        self
+    }
+
+    /// The same, with a machine that has only been started.
+    pub fn unready(mut self) -> Self {
+        self.unready = true;
         self
     }
 

@@ -12,6 +12,7 @@ mod domains;
 mod firmware;
 mod hypercalls;
 mod interrupts;
+mod left_running;
 mod lifecycle;
 mod memory;
 mod network;
@@ -29,6 +30,7 @@ pub fn all() -> Vec<Scenario> {
         domains::scenarios(),
         network::scenarios(),
         dma::scenarios(),
+        left_running::scenarios(),
         interrupts::scenarios(),
         config_space::scenarios(),
         reset::scenarios(),
