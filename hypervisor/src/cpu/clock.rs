@@ -79,8 +79,11 @@ pub fn now() -> u64 {
 
 /// TSC ticks in this many microseconds.
 pub fn ticks_of_us(us: u64) -> u64 {
-    let ticks = u128::from(us) * u128::from(tsc_hz()) / 1_000_000;
-    u64::try_from(ticks).unwrap_or(u64::MAX)
+    // A 128-bit division is a long call, and every wait for an IOMMU begins here.
+    match us.checked_mul(tsc_hz()) {
+        Some(product) => product / 1_000_000,
+        None => (us / 1_000_000).saturating_mul(tsc_hz()),
+    }
 }
 
 /// Arms this LP's timer for when the TSC reaches `deadline`; `None` disarms it. It may fire early, where the deadline is

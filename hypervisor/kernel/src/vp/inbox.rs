@@ -9,7 +9,7 @@ use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[repr(u32)]
 pub enum Request {
-    /// Some interrupt bit is set.
+    /// Some interrupt bit is set; which words have one stands in the four bits from [`WORDS`] on.
     Interrupts = 1,
     /// An NMI.
     Nmi = 2,
@@ -24,6 +24,9 @@ pub enum Request {
     /// The SynIC has a message to deliver.
     Message = 0x40,
 }
+
+/// First of the bits that say which word of the interrupts has bits.
+const WORDS: u32 = 16;
 
 /// Requests to one VP.
 #[derive(Debug, Default)]
@@ -41,8 +44,10 @@ impl Inbox {
 
     /// Leaves an edge-triggered interrupt.
     pub fn interrupt(&self, vector: u8) {
-        self.interrupts[usize::from(vector >> 6)].fetch_or(1 << (vector & 63), Ordering::Relaxed);
-        self.request(Request::Interrupts);
+        let word = vector >> 6;
+        self.interrupts[usize::from(word)].fetch_or(1 << (vector & 63), Ordering::Relaxed);
+        let flags = Request::Interrupts as u32 | 1 << (WORDS + u32::from(word));
+        self.requests.fetch_or(flags, Ordering::Release);
     }
 
     /// Leaves a start-up IPI; one that nobody took yet is replaced.
@@ -63,15 +68,16 @@ impl Inbox {
         Requests(self.requests.swap(0, Ordering::Acquire))
     }
 
-    /// Takes the interrupts, lowest vector first.
-    pub fn take_interrupts(&self, mut accept: impl FnMut(u8)) {
-        for (word, bits) in self.interrupts.iter().enumerate() {
-            if bits.load(Ordering::Relaxed) == 0 {
-                continue;
-            }
-            let mut bits = bits.swap(0, Ordering::Relaxed);
+    /// Takes the interrupts that the requests speak of, lowest vector first.
+    #[inline]
+    pub fn take_interrupts(&self, requests: Requests, mut accept: impl FnMut(u8)) {
+        let mut words = requests.0 >> WORDS & 0xf;
+        while words != 0 {
+            let word = words.trailing_zeros();
+            words &= words - 1;
+            let mut bits = self.interrupts[word as usize & 3].swap(0, Ordering::Relaxed);
             while bits != 0 {
-                accept((word * 64) as u8 + bits.trailing_zeros() as u8);
+                accept((word * 64 + bits.trailing_zeros()) as u8);
                 bits &= bits - 1;
             }
         }
@@ -86,7 +92,9 @@ impl Inbox {
     /// Forgets everything: for a slot that gets a new VP.
     pub fn clear(&self) {
         self.take();
-        self.take_interrupts(|_| ());
+        for bits in &self.interrupts {
+            bits.store(0, Ordering::Relaxed);
+        }
     }
 }
 
@@ -95,6 +103,13 @@ impl Inbox {
 pub struct Requests(u32);
 
 impl Requests {
+    /// Whether there are interrupts, and nothing else.
+    #[inline]
+    #[must_use]
+    pub const fn only_interrupts(self) -> bool {
+        self.0 & ((1 << WORDS) - 1) == Request::Interrupts as u32
+    }
+
     /// Whether this one is among them.
     #[must_use]
     pub const fn has(self, request: Request) -> bool {
@@ -120,7 +135,7 @@ mod tests {
         assert!(requests.has(Request::Interrupts) && requests.has(Request::Startup));
         assert!(!requests.has(Request::Nmi));
         let mut vectors = Vec::new();
-        inbox.take_interrupts(|vector| vectors.push(vector));
+        inbox.take_interrupts(requests, |vector| vectors.push(vector));
         assert_eq!(vectors, [0x31, 0xff]);
         assert_eq!(inbox.startup_vector(), 9);
         assert!(inbox.is_empty());

@@ -170,9 +170,22 @@ impl<M: Machine> Kernel<M> {
         }
     }
 
-    /// Does what others asked of the VP.
-    #[cold]
+    /// Does what others asked of the VP: mostly interrupts.
+    #[inline]
     fn take_requests(&self, running: &mut Running<'_, M>, requests: Requests) {
+        if !requests.only_interrupts() {
+            self.take_rare_requests(running, requests);
+        }
+        let apic = &mut running.vp.apic;
+        running.cell.inbox.take_interrupts(requests, |vector| {
+            apic.accept(Vector(vector), false);
+        });
+        Self::end_halt(running.vp);
+    }
+
+    /// Everything but interrupts.
+    #[cold]
+    fn take_rare_requests(&self, running: &mut Running<'_, M>, requests: Requests) {
         if requests.has(Request::Init) {
             Self::init(running.vp);
         }
@@ -181,12 +194,6 @@ impl<M: Machine> Kernel<M> {
             running.vp.vcpu.reset(Reset::Startup(vector));
             running.vp.activity = Activity::Running;
         }
-        if requests.has(Request::Interrupts) {
-            let apic = &mut running.vp.apic;
-            running.cell.inbox.take_interrupts(|vector| {
-                apic.accept(Vector(vector), false);
-            });
-        }
         running.vp.nmi |= requests.has(Request::Nmi);
         running.vp.explicit_suspend |= requests.has(Request::Suspend);
         if requests.has(Request::Timer) {
@@ -194,10 +201,9 @@ impl<M: Machine> Kernel<M> {
             running.vp.apic.timer_expired(now);
             self.timer_changed(running);
         }
-        if requests.has(Request::Message) || !running.lp.senders.is_empty() {
+        if requests.has(Request::Message) {
             self.deliver_messages(running);
         }
-        Self::end_halt(running.vp);
     }
 
     /// A halted VP goes on when an interrupt or an NMI waits.
