@@ -8,8 +8,9 @@ use crate::facts::Span;
 
 /// What the agent can do to the world.
 pub trait Machine: Sync {
-    /// Makes a hypercall. The parameters are copied in and the results copied out; both fit one page.
-    fn hypercall(&self, control: CallInput, input: &[u8], output: &mut [u8]) -> CallResult;
+    /// Makes a hypercall. The parameters, one part after the other, are copied in and the results copied out; both fit one
+    /// page.
+    fn hypercall(&self, control: CallInput, input: &[&[u8]], output: &mut [u8]) -> CallResult;
 
     /// Takes free RAM in one piece, cleared; `align` is a power of two, at least 4096.
     fn take_memory(&self, length: u64, align: u64) -> Option<Span>;

@@ -132,7 +132,7 @@ impl StandIn {
 }
 
 impl Machine for StandIn {
-    fn hypercall(&self, control: CallInput, input: &[u8], output: &mut [u8]) -> CallResult {
+    fn hypercall(&self, control: CallInput, input: &[&[u8]], output: &mut [u8]) -> CallResult {
         let mut books = self.books.lock().unwrap();
         let call = Call::from_code(control.code()).unwrap();
         let number = books.calls.len();
@@ -144,7 +144,7 @@ impl Machine for StandIn {
         }
         drop(books);
         let mut completed = control.count();
-        let status = self.answer(call, control, input, output, &mut completed);
+        let status = self.answer(call, control, &input.concat(), output, &mut completed);
         CallResult::new(status, completed)
     }
 

@@ -40,8 +40,8 @@ impl Bare {
 }
 
 impl Machine for Bare {
-    fn hypercall(&self, control: CallInput, input: &[u8], output: &mut [u8]) -> CallResult {
-        hypercall::raw(control, &[input], output)
+    fn hypercall(&self, control: CallInput, input: &[&[u8]], output: &mut [u8]) -> CallResult {
+        hypercall::raw(control, input, output)
     }
 
     fn take_memory(&self, length: u64, align: u64) -> Option<Span> {

@@ -9,7 +9,6 @@ pub mod vendor;
 pub mod vp;
 
 use abi::{Call, CallInput, Status};
-use alloc::vec::Vec;
 use zerocopy::{FromZeros, Immutable, IntoBytes};
 
 use crate::machine::Machine;
@@ -22,7 +21,7 @@ fn query<M: Machine, I: IntoBytes + Immutable, O: FromZeros + zerocopy::FromByte
 ) -> Result<O, Status> {
     let mut output = O::new_zeroed();
     let control = CallInput::simple(call as u16);
-    let result = machine.hypercall(control, input.as_bytes(), output.as_mut_bytes());
+    let result = machine.hypercall(control, &[input.as_bytes()], output.as_mut_bytes());
     success(result.status()).map(|()| output)
 }
 
@@ -66,11 +65,9 @@ fn repeat<M: Machine, I: IntoBytes + Immutable>(
     output: &mut [u8],
     progress: &mut Progress,
 ) -> Result<(), Status> {
-    let mut input = Vec::from(header.as_bytes());
-    input.extend_from_slice(list);
     while !progress.is_complete() {
         let control = CallInput::rep(call as u16, progress.total as u16, progress.done as u16);
-        let result = machine.hypercall(control, &input, output);
+        let result = machine.hypercall(control, &[header.as_bytes(), list], output);
         let done = usize::from(result.completed()).min(progress.total);
         let stuck = done <= progress.done;
         progress.done = progress.done.max(done);

@@ -34,7 +34,7 @@ pub fn make<M: Machine>(agent: &Agent<M>, arguments: &Arguments) -> Result<Reply
     };
     let input: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
     let mut output = alloc::vec![0; results * 8];
-    let result = agent.machine.hypercall(control, &input, &mut output);
+    let result = agent.machine.hypercall(control, &[&input], &mut output);
     let mut reply = Reply::of(output.chunks_exact(8).map(|bytes| {
         let word = bytes
             .iter()
