@@ -4,7 +4,7 @@
 //! may be made under a board's lock: a VP that spins for the lock runs with interrupts on and leaves guest mode when
 //! the hypervisor asks it to, so nobody waits for the holder. No interrupt handler takes a lock.
 
-use abi::vendor::Fault;
+use abi::vendor::{Fault, fault_kind};
 use address::DeviceId;
 use alloc::collections::VecDeque;
 use alloc::string::{String, ToString};
@@ -166,8 +166,10 @@ pub fn device_text(name: u64) -> String {
 #[must_use]
 pub fn fault_text(fault: &Fault) -> String {
     let kind = match fault.kind {
-        0 => "DMA read",
-        1 => "DMA write",
+        fault_kind::READ => "DMA read",
+        fault_kind::WRITE => "DMA write",
+        fault_kind::BLOCKED => "blocked, because it caused too many faults",
+        fault_kind::UNIT_FAILED => "the remapping unit in front of its devices failed",
         _ => "interrupt",
     };
     alloc::format!("{kind}, reason {:#x}", fault.reason)

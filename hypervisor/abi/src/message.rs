@@ -120,7 +120,8 @@ pub mod kind {
     pub const MSR_INTERCEPT: u32 = 0x8001_0001;
     /// All VPs of the partition halted with interrupts off, or HLT intercepted.
     pub const HALT_INTERCEPT: u32 = 0x8001_0007;
-    /// A device of the partition faulted past its budget; payload [`crate::vendor::Fault`].
+    /// A device of the partition was blocked for its faults, or the unit in front of its devices failed; no VP waits for an
+    /// answer. Payload [`crate::vendor::Fault`]. Root VP 0 gets it.
     pub const DEVICE_FAULT: u32 = 0x8001_f001;
 }
 

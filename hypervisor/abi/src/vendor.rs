@@ -133,7 +133,7 @@ structures! {
         partition: u64,
         /// Address that the device used.
         address: u64,
-        /// 0 DMA read, 1 DMA write, 2 interrupt.
+        /// [`fault_kind`].
         kind: u32,
         /// The unit's own reason code.
         reason: u32,
@@ -275,6 +275,21 @@ pub mod bar_flags {
     pub const WIDE: u32 = 1;
     /// Reads have no side effects.
     pub const PREFETCHABLE: u32 = 2;
+}
+
+/// Kinds of a fault.
+pub mod fault_kind {
+    /// DMA read.
+    pub const READ: u32 = 0;
+    /// DMA write.
+    pub const WRITE: u32 = 1;
+    /// Interrupt.
+    pub const INTERRUPT: u32 = 2;
+    /// Only in a message: the device was blocked, because it caused more faults than it may; its owner stays.
+    pub const BLOCKED: u32 = 3;
+    /// Only in a message: a remapping unit in front of the partition's devices does not answer any more. The partition's VPs
+    /// were suspended, and its memory stays out of use; the device is none.
+    pub const UNIT_FAILED: u32 = 4;
 }
 
 /// States of a device.

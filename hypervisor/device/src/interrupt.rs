@@ -86,6 +86,8 @@ pub(crate) struct Interrupt {
     /// LP and vector before the last change of LP: an interrupt that was under way then still finds its VP.
     old: Option<(LpIndex, Vector)>,
     pub(crate) hardware: Option<Hardware>,
+    /// Held back by [`Devices::hold_interrupt`].
+    pub(crate) held: bool,
     /// Next one of the same device.
     pub(crate) next: Option<u16>,
 }
@@ -208,6 +210,7 @@ impl<P: Platform> Devices<P> {
             vector,
             old: None,
             hardware,
+            held: false,
             next: None,
         };
         let delivery = target.delivery(id, source.level());
@@ -305,16 +308,19 @@ impl<P: Platform> Devices<P> {
     }
 
     /// Holds an interrupt back at its remapping entry, or lets it through again. Interrupts raised meanwhile are lost:
-    /// raise one on its VP after letting it through (the budget for storms is the caller's).
+    /// raise one on its VP after letting it through (the budget for storms is the caller's). A retarget does not let it
+    /// through, nor does a change of domain.
     ///
     /// # Errors
     /// [`Error::NoSuchInterrupt`]; [`Error::NoHardware`] where it is not remapped; [`Error::WrongState`] for letting
     /// through while the device is in no domain; [`Error::UnitFailed`].
     pub fn hold_interrupt(&mut self, id: InterruptId, hold: bool) -> Result<(), Error> {
         let number = id.0 as u16;
-        let it = self.interrupts.slots.get(number).filter(|_| id.0 < 0x8000);
+        let it = self.interrupts.slots.get_mut(number);
+        let it = it.filter(|_| id.0 < 0x8000);
         let it = it.ok_or(Error::NoSuchInterrupt(id))?;
         let hardware = it.hardware.ok_or(Error::NoHardware)?;
+        it.held = hold;
         let (owner, source) = (it.owner, it.source);
         if let Source::Message(device) = source
             && !hold
@@ -349,7 +355,7 @@ impl<P: Platform> Devices<P> {
                     break;
                 };
                 next = it.next;
-                if let Some(hardware) = it.hardware {
+                if let Some(hardware) = it.hardware.filter(|_| hold || !it.held) {
                     self.mask(hardware, hold)?;
                 }
             }

@@ -83,6 +83,8 @@ pub struct InterruptInfo {
     pub target: Target,
     /// The vector of the LP that carries it.
     pub lp_vector: Vector,
+    /// Whether it is held back.
+    pub held: bool,
 }
 
 impl<P: Platform> Devices<P> {
@@ -166,6 +168,7 @@ impl<P: Platform> Devices<P> {
             source: it.source,
             target: it.target,
             lp_vector: it.vector,
+            held: it.held,
         };
         Some((info, slot + 1))
     }

@@ -209,7 +209,7 @@ impl<H: Hardware> Unit<H> {
     }
 
     /// Writes an interrupt entry: `source`, and nobody else, may raise `target` through `index`. An entry that is in use with
-    /// the same source changes its target without losing an interrupt. Takes one frame at most, where the source's first
+    /// the same source changes its target without losing an interrupt; one that is masked stays so. Takes one frame at most, where the source's first
     /// interrupt needs a table; [`Self::release_interrupts`] gives it back.
     ///
     /// # Errors

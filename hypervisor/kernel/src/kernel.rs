@@ -33,10 +33,14 @@ pub struct Kernel<M: Machine> {
     pub devices: Mutex<Devices<M::Platform>>,
     /// Faults that the root has not taken yet.
     pub faults: Mutex<crate::faults::Faults>,
+    /// What the root is to be told.
+    pub notices: crate::notices::Notices,
     /// The software half of device interrupts, looked up without a lock.
     pub arrivals: device::SoftwareTable,
     /// TSC ticks of a time slice.
     pub(crate) slice: u64,
+    /// TSC ticks of a period of the interrupt budget.
+    pub(crate) period: u64,
 }
 
 /// What the kernel is made from at boot.
@@ -74,9 +78,10 @@ impl<M: Machine> Kernel<M> {
     /// # Errors
     /// Where the reserve is too small, or the root's map does not make sense.
     pub fn new(boot: Boot<'_, M>) -> Result<Self, BootError> {
-        let slice = boot.machine.tsc_hz() / 1_000_000 * crate::SLICE_US;
+        let ticks = |us: u64| (boot.machine.tsc_hz() / 1_000_000 * us).max(1);
         let kernel = Self {
-            slice: slice.max(1),
+            slice: ticks(crate::SLICE_US),
+            period: ticks(crate::INTERRUPT_PERIOD_US),
             lps: boot.lps.iter().map(|&id| Lp::new(id)).collect(),
             partitions: Partitions::new(boot.machine.tags() as usize),
             vps: (0..crate::MAX_VPS).map(|_| VpCell::free()).collect(),
@@ -85,6 +90,7 @@ impl<M: Machine> Kernel<M> {
             arrivals: boot.devices.software().clone(),
             devices: Mutex::new(boot.devices),
             faults: Mutex::default(),
+            notices: Default::default(),
             machine: boot.machine,
         };
         let cell = kernel.partitions.create_root(kernel.machine.now());

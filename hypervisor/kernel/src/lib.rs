@@ -16,11 +16,13 @@ pub mod hypercall;
 pub mod kernel;
 pub mod lp;
 pub mod memory;
+pub mod notices;
 pub mod partition;
 pub mod pci;
 pub mod seams;
 pub mod shootdown;
 mod status;
+pub mod storm;
 pub mod synic;
 pub mod vp;
 
@@ -36,3 +38,7 @@ pub const MAX_VPS: usize = 256;
 pub const MAX_PARTITION_VPS: usize = 64;
 /// Time that a VP may keep its LP while another one is ready, in microseconds.
 pub const SLICE_US: u64 = 2_000;
+/// Arrivals of one device interrupt in a period; what comes above them is held back until the next period.
+pub const INTERRUPT_BUDGET: u32 = 1_000;
+/// Length of that period in microseconds.
+pub const INTERRUPT_PERIOD_US: u64 = 10_000;

@@ -2,7 +2,7 @@
 //!
 //! All of it is atomic: interrupt handlers and other LPs make VPs ready, only the LP itself chooses one.
 
-use core::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, AtomicU64, Ordering};
 
 use address::ApicId;
 
@@ -57,6 +57,16 @@ impl SlotSet {
     }
 }
 
+/// What an interrupt handler leaves to do.
+pub mod chore {
+    /// The one-shot timer fired.
+    pub const TIMER: u32 = 1;
+    /// A unit has recorded a fault.
+    pub const FAULT: u32 = 2;
+    /// A device interrupt has spent its budget.
+    pub const STORM: u32 = 4;
+}
+
 /// State of one LP that others may see.
 #[derive(Debug)]
 pub struct Lp {
@@ -78,10 +88,10 @@ pub struct Lp {
     pub running: AtomicU16,
     /// The running VP should give way.
     pub preempt: AtomicBool,
-    /// The one-shot timer fired.
-    pub timer: AtomicBool,
-    /// Ticks in guest mode, preemptions.
-    pub preemptions: AtomicU64,
+    /// What interrupt handlers have left to do after the exit: bits of [`chore`].
+    pub chores: AtomicU32,
+    /// Arrivals of device interrupts, and those that are held back.
+    pub storm: crate::storm::Storm,
     /// The flush generation of each partition slot that this LP has seen.
     pub flushed: [AtomicU64; crate::MAX_PARTITIONS],
 }
@@ -100,8 +110,8 @@ impl Lp {
             in_guest: AtomicU64::new(0),
             running: AtomicU16::new(NOBODY),
             preempt: AtomicBool::new(false),
-            timer: AtomicBool::new(false),
-            preemptions: AtomicU64::new(0),
+            chores: AtomicU32::new(0),
+            storm: crate::storm::Storm::default(),
             flushed: [const { AtomicU64::new(0) }; crate::MAX_PARTITIONS],
         }
     }

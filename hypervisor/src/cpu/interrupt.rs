@@ -71,7 +71,7 @@ fn external(number: Vector) {
             vector::TIMER => kernel.on_timer(lp),
             // Leaving the guest, or waking up, is all that it was for.
             vector::KICK => {}
-            vector::IOMMU_FAULT => kernel.collect_faults(),
+            vector::IOMMU_FAULT => kernel.on_fault(lp),
             Vector(other) => {
                 kernel.on_device_interrupt(lp, other);
             }

@@ -6,7 +6,7 @@ mod port;
 
 use abi::message::{InterceptHeader, Message, StateIntercept, kind};
 use abi::register;
-use abi::vendor::Fault;
+use abi::vendor::{Fault, fault_kind};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -30,7 +30,12 @@ enum Answer {
 pub fn handle<M: Machine>(agent: &Agent<M>, message: &Message) {
     if message.message_type == kind::DEVICE_FAULT {
         if let Ok((fault, _)) = Fault::read_from_prefix(&message.payload) {
+            let failed = fault.kind == fault_kind::UNIT_FAILED;
+            let partition = agent.partition_by_id(fault.partition).filter(|_| failed);
             agent.note_fault(fault);
+            if let Some(partition) = partition {
+                run::end(agent, &partition, unit_failed());
+            }
         }
         return;
     }
@@ -58,6 +63,14 @@ pub fn handle<M: Machine>(agent: &Agent<M>, message: &Message) {
     match answer {
         Answer::Resume(registers) => resume(agent, &partition, header.vp, registers),
         Answer::End(stop) => run::end(agent, &partition, stop),
+    }
+}
+
+fn unit_failed() -> Stop {
+    Stop {
+        reason: StopReason::Fault,
+        code: 2,
+        detail: String::from("the remapping unit in front of its devices failed"),
     }
 }
 

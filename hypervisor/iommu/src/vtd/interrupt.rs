@@ -24,7 +24,8 @@ impl<H: Hardware> Vtd<H> {
         }
         let old = IrteLow::from_bits(self.hardware.read(table, word));
         let high = IrteHigh::from(source).into_bits();
-        if self.hardware.read(table, word + 1) != high {
+        let same = self.hardware.read(table, word + 1) == high;
+        if !same {
             if old.present() {
                 // No moment in which the old target has the new source.
                 self.publish(table, word, 0);
@@ -32,8 +33,11 @@ impl<H: Hardware> Vtd<H> {
             }
             self.publish(table, word + 1, high);
         }
-        // With the source in place one store makes or moves the entry: no interrupt is lost.
-        self.publish(table, word, IrteLow::to(target).into_bits());
+        // With the source in place one store makes or moves the entry: no interrupt is lost. A masked one stays masked.
+        let masked = same && !old.present() && old.vector() >= FIRST_VECTOR;
+        let low = IrteLow::to(target);
+        let low = if masked { low.masked(true) } else { low };
+        self.publish(table, word, low.into_bits());
         self.submit(&[Descriptor::interrupt(index)])
     }
 

@@ -5,6 +5,7 @@ use abi::device::DeviceName;
 use abi::partition::privilege;
 use abi::vendor::{
     DeviceInfo, DomainInfo, Fault, Index, InterruptInfo, IommuInfo, Sentence, device_state,
+    fault_kind,
 };
 use address::{PageSize, PartitionId};
 use core::fmt::Write;
@@ -178,8 +179,13 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// Takes what the units recorded: each fault is counted against its partition and kept for the root, as far as there is
-    /// room. Called when a unit asks for it, and whenever the root looks.
+    /// room. Called when a unit asks for it, and whenever the root looks. The caller holds no lock.
     pub fn collect_faults(&self) {
+        self.take_faults();
+        self.stop_failed();
+    }
+
+    fn take_faults(&self) {
         // Bounded: a device over its budget is blocked, and a blocked device's faults are not recorded.
         for _ in 0..crate::faults::PER_ROUND {
             let Some(report) = self.devices.lock().take_fault() else {
@@ -189,18 +195,25 @@ impl<M: Machine> Kernel<M> {
             if let Some(cell) = self.partitions.get(owner) {
                 cell.counters.dma_faults.count_shared();
             }
-            self.faults.lock().push(Fault {
+            let fault = Fault {
                 device: DeviceName::Pci(report.device).encode(),
                 partition: owner.0,
                 address: report.address.map_or(0, |address| address.as_u64()),
                 kind: match report.kind {
-                    FaultKind::Read => 0,
-                    FaultKind::Write => 1,
-                    FaultKind::Interrupt => 2,
+                    FaultKind::Read => fault_kind::READ,
+                    FaultKind::Write => fault_kind::WRITE,
+                    FaultKind::Interrupt => fault_kind::INTERRUPT,
                 },
                 reason: u32::from(report.reason),
                 lost: 0,
-            });
+            };
+            self.faults.lock().push(fault);
+            if report.blocked {
+                self.tell_root(Fault {
+                    kind: fault_kind::BLOCKED,
+                    ..fault
+                });
+            }
         }
     }
 }

@@ -130,6 +130,23 @@ impl<M: Machine> Kernel<M> {
 
     /// Takes a device, an interrupt or a part of the domains from a partition that ends; `false` where none is left.
     fn release_devices(&self, cell: &PartitionCell, id: PartitionId) -> Result<bool, Status> {
+        let result = self.release_slice(cell, id);
+        match result {
+            Ok(progress) => Ok(progress == device::Progress::More),
+            // What that slice was about is quarantined; the rest goes on.
+            Err(device::Error::UnitFailed { .. }) => {
+                self.stop_failed();
+                Ok(true)
+            }
+            Err(error) => Err(error.status()),
+        }
+    }
+
+    fn release_slice(
+        &self,
+        cell: &PartitionCell,
+        id: PartitionId,
+    ) -> Result<device::Progress, device::Error> {
         let tables = self.machine.tables();
         let mut frames = self.frames.lock();
         let mut body = cell.body.lock();
@@ -140,12 +157,7 @@ impl<M: Machine> Kernel<M> {
                 frames.unpin(page);
             }
         };
-        match devices.release_some(id, pool, TEARDOWN_STEPS, unpin) {
-            Ok(progress) => Ok(progress == device::Progress::More),
-            // What that slice was about is quarantined; the rest goes on.
-            Err(device::Error::UnitFailed { .. }) => Ok(true),
-            Err(error) => Err(error.status()),
-        }
+        devices.release_some(id, pool, TEARDOWN_STEPS, unpin)
     }
 
     /// Takes a slice of pages out of a GPA map that ends, and scrubs what the root gets back; `false` where it is empty.

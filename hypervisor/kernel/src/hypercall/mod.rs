@@ -182,18 +182,21 @@ impl<M: Machine> Kernel<M> {
         let registers = Registers::read(vcpu);
         let result = self.decode_and_call(running, scratch, &registers);
         let control = registers.control;
-        let vcpu = &mut running.vp.vcpu;
         let (status, reps) = match result {
             Ok(Outcome::Done) => (Status::SUCCESS, control.count()),
             Ok(Outcome::Reps(done, status)) => (status, control.start() + done),
             Ok(Outcome::Again(done)) => {
                 let control = control.with_start(control.start() + done);
-                registers.write_control(vcpu, control);
+                registers.write_control(&mut running.vp.vcpu, control);
                 return;
             }
             Ok(Outcome::Retry) => return,
             Err(status) => (status, control.start()),
         };
+        if status == Status::OPERATION_FAILED {
+            self.stop_failed();
+        }
+        let vcpu = &mut running.vp.vcpu;
         registers.write_result(vcpu, CallResult::new(status, reps));
         vcpu.advance();
     }

@@ -15,8 +15,8 @@ use zerocopy::{FromBytes, IntoBytes};
 use super::inbox::Request;
 use super::run::Running;
 use super::{Vp, VpSlot};
-use crate::Kernel;
 use crate::seams::Machine;
+use crate::{Kernel, notices};
 
 /// Why a VP cannot go on.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -142,7 +142,7 @@ impl<M: Machine> Kernel<M> {
     /// Moves the next waiting message of this LP into the root VP's slot, if that is free. Called while the root VP is on the
     /// LP: before its entry, and when it says that it has emptied the slot.
     pub(crate) fn deliver_messages(&self, running: &mut Running<'_, M>) {
-        if !running.vp.is_root() || running.lp.senders.is_empty() {
+        if !running.vp.is_root() || !self.message_waits(running) {
             return;
         }
         let Some((slot, vector)) = running.vp.synic.slot(SINT_INTERCEPT) else {
@@ -155,14 +155,24 @@ impl<M: Machine> Kernel<M> {
             return;
         }
         if let Some(message) = self.next_message(running) {
-            self.place(slot, &message, !running.lp.senders.is_empty());
+            self.place(slot, &message, self.message_waits(running));
             running.vp.apic.accept(address::Vector(vector), false);
         }
     }
 
-    /// Takes the message of the next sender, in turn, so that none waits for ever for one that always has more to say.
+    /// Whether there is a message for the root VP of this LP.
+    fn message_waits(&self, running: &Running<'_, M>) -> bool {
+        !running.lp.senders.is_empty() || (running.lp_index.0 == 0 && !self.notices.is_empty())
+    }
+
+    /// Takes a notice, or the message of the next sender, in turn, so that none waits for ever for one that always has more to say.
     fn next_message(&self, running: &Running<'_, M>) -> Option<Message> {
         let lp = running.lp;
+        if running.lp_index.0 == 0
+            && let Some(notice) = self.notices.pop()
+        {
+            return Some(notices::message(&notice));
+        }
         loop {
             let sender = lp
                 .senders

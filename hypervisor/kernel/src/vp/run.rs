@@ -10,7 +10,7 @@ use super::{Activity, Vp, VpCell, VpSlot};
 use crate::Kernel;
 use crate::counters::exit_index;
 use crate::hypercall::Scratch;
-use crate::lp::{Lp, NOBODY};
+use crate::lp::{Lp, NOBODY, chore};
 use crate::partition::PartitionCell;
 use crate::seams::Machine;
 
@@ -26,6 +26,8 @@ pub struct Running<'a, M: Machine> {
     pub vp: &'a mut Vp<M>,
     /// Its partition's cell.
     pub partition: &'a PartitionCell,
+    /// When its turn began.
+    pub started: u64,
     /// When its slice ends.
     pub slice_end: u64,
 }
@@ -52,7 +54,7 @@ impl<M: Machine> Kernel<M> {
             if lp.ready.is_empty() {
                 self.machine.idle();
             }
-            self.expire_timers(lp, u64::MAX);
+            self.do_chores(index, lp, u64::MAX);
         }
     }
 
@@ -85,7 +87,8 @@ impl<M: Machine> Kernel<M> {
         let Some(partition) = self.partitions.cell(usize::from(vp.holder.0)) else {
             return;
         };
-        let slice_end = self.machine.now().wrapping_add(self.slice);
+        let started = self.machine.now();
+        let slice_end = started.wrapping_add(self.slice);
         lp.preempt.store(false, Ordering::Relaxed);
         self.arm(lp, slice_end);
         lp.running.store(slot.0, Ordering::Relaxed);
@@ -96,6 +99,7 @@ impl<M: Machine> Kernel<M> {
             cell,
             vp,
             partition,
+            started,
             slice_end,
         };
         while self.prepare(&mut running) {
@@ -103,6 +107,8 @@ impl<M: Machine> Kernel<M> {
         }
         running.vp.vcpu.park();
         lp.running.store(NOBODY, Ordering::Relaxed);
+        let ticks = self.machine.now().wrapping_sub(started);
+        cell.counters.guest_ticks.add(ticks);
         let runnable = running.vp.is_runnable();
         drop(body);
         if !runnable {
@@ -141,7 +147,7 @@ impl<M: Machine> Kernel<M> {
         Self::announce_exit(running.lp);
         running.cell.counters.exits[exit_index(&exit)].count();
         if matches!(exit, Exit::Host) {
-            self.expire_timers(running.lp, running.slice_end);
+            self.do_chores(running.lp_index, running.lp, running.slice_end);
         } else {
             self.handle_exit(running, exit, scratch);
         }
@@ -235,7 +241,7 @@ impl<M: Machine> Kernel<M> {
 
     /// Sets the LP's one timer to whatever is due first: the end of the slice, or the timer of a VP bound here.
     fn arm(&self, lp: &Lp, slice_end: u64) {
-        let mut first = slice_end;
+        let mut first = slice_end.min(lp.storm.until());
         let mut last = VpSlot(crate::MAX_VPS as u16 - 1);
         let mut bound = 0;
         while let Some(slot) = lp.bound.next_after(last) {
@@ -249,13 +255,32 @@ impl<M: Machine> Kernel<M> {
         self.machine.arm_timer(first);
     }
 
-    /// After the LP's timer fired: wakes the VPs whose timers are due, and ends the slice where it is over.
-    fn expire_timers(&self, lp: &Lp, slice_end: u64) {
-        if !lp.timer.load(Ordering::Relaxed) {
+    /// After interrupts were taken: does what their handlers left.
+    #[inline]
+    fn do_chores(&self, index: LpIndex, lp: &Lp, slice_end: u64) {
+        if lp.chores.load(Ordering::Relaxed) == 0 {
             return;
         }
-        lp.timer.store(false, Ordering::Relaxed);
+        let chores = lp.chores.swap(0, Ordering::Relaxed);
+        if chores & chore::FAULT != 0 {
+            self.collect_faults();
+        }
+        if chores & chore::STORM != 0 {
+            self.hold_storms(index, lp);
+        }
+        if chores & chore::TIMER != 0 {
+            self.expire_timers(lp, slice_end);
+        } else if chores & chore::STORM != 0 {
+            self.arm(lp, slice_end);
+        }
+    }
+
+    /// After the LP's timer fired: wakes the VPs whose timers are due, and ends the slice where it is over.
+    fn expire_timers(&self, lp: &Lp, slice_end: u64) {
         let now = self.machine.now();
+        if lp.storm.until() <= now {
+            self.release_storms(lp);
+        }
         for slot in 0..crate::MAX_VPS as u16 {
             let slot = VpSlot(slot);
             if lp.bound.contains(slot) {
@@ -280,7 +305,14 @@ impl<M: Machine> Kernel<M> {
     /// Interrupt handlers call this: the LP's one-shot timer fired.
     pub fn on_timer(&self, lp: LpIndex) {
         if let Some(lp) = self.lps.get(usize::from(lp.0)) {
-            lp.timer.store(true, Ordering::Relaxed);
+            lp.chores.fetch_or(chore::TIMER, Ordering::Relaxed);
+        }
+    }
+
+    /// Interrupt handlers call this: a unit has recorded a fault.
+    pub fn on_fault(&self, lp: LpIndex) {
+        if let Some(lp) = self.lps.get(usize::from(lp.0)) {
+            lp.chores.fetch_or(chore::FAULT, Ordering::Relaxed);
         }
     }
 
@@ -289,6 +321,13 @@ impl<M: Machine> Kernel<M> {
         let Some(delivery) = self.arrivals.look_up(lp, Vector(vector)) else {
             return false;
         };
+        if self
+            .lps
+            .get(usize::from(lp.0))
+            .is_some_and(|lp| lp.storm.count(vector))
+        {
+            self.over_budget(lp);
+        }
         let slot = VpSlot(delivery.vp.0 as u16);
         self.vp_cell(slot).counters.device_interrupts.count_shared();
         self.interrupt_vp(slot, delivery.vector.0);
