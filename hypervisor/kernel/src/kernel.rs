@@ -61,6 +61,9 @@ pub struct Boot<'a, M: Machine> {
     pub reserve: &'a [(Spa, u64)],
 }
 
+/// First page and pages of the window in which writes are interrupts: FEE0_0000h to FEEF_FFFFh.
+const INTERRUPT_WINDOW: (u64, u64) = (0xf_ee00, 0x100);
+
 /// Why the kernel could not be made.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum BootError {
@@ -78,6 +81,9 @@ impl<M: Machine> Kernel<M> {
     /// # Errors
     /// Where the reserve is too small, or the root's map does not make sense.
     pub fn new(boot: Boot<'_, M>) -> Result<Self, BootError> {
+        let mut frames = boot.frames;
+        // Whatever firmware calls RAM there: no domain may lead to the interrupt window (invariant 1).
+        frames.keep(INTERRUPT_WINDOW.0, INTERRUPT_WINDOW.1);
         let ticks = |us: u64| (boot.machine.tsc_hz() / 1_000_000 * us).max(1);
         let kernel = Self {
             slice: ticks(crate::SLICE_US),
@@ -85,7 +91,7 @@ impl<M: Machine> Kernel<M> {
             lps: boot.lps.iter().map(|&id| Lp::new(id)).collect(),
             partitions: Partitions::new(boot.machine.tags() as usize),
             vps: (0..crate::MAX_VPS).map(|_| VpCell::free()).collect(),
-            frames: Mutex::new(boot.frames),
+            frames: Mutex::new(frames),
             pci: Mutex::new(boot.pci),
             arrivals: boot.devices.software().clone(),
             devices: Mutex::new(boot.devices),
