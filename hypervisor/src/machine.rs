@@ -52,7 +52,7 @@ impl kernel::Machine for Machine {
     }
 
     fn slat_kind(&self) -> SlatKind {
-        SlatKind::Nested
+        vp::slat_kind()
     }
 
     fn tags(&self) -> u32 {

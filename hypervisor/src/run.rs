@@ -86,7 +86,7 @@ fn stop(what: &str, why: impl Debug) -> ! {
 fn enable_here() {
     let frames = iommu::boot_frames((vp::HOST_FRAMES as u16).next_power_of_two());
     match frames {
-        Some(frames) => vp::enable(frames),
+        Some(frames) => cpu::features::require(vp::enable(frames)),
         None => stop("no memory for an LP", ()),
     }
 }

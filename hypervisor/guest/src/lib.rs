@@ -10,6 +10,7 @@ pub mod exit;
 pub mod msr;
 pub mod svm;
 pub mod vcpu;
+pub mod vmx;
 pub mod xstate;
 
 pub use exit::{Access, Exit, MemoryAccess, PortAccess};

@@ -44,7 +44,7 @@ pub struct Frame {
 pub extern "C" fn handle(frame: &Frame) {
     match frame.vector & 0xff {
         NMI => nmi(),
-        number if number >= FIRST_EXTERNAL => external(Vector(number as u8)),
+        number if number >= FIRST_EXTERNAL => take(Vector(number as u8)),
         number => exception(number, frame),
     }
 }
@@ -59,9 +59,9 @@ fn nmi() {
     }
 }
 
-/// Hands the interrupt to the kernel. Interrupts are open only where this LP holds no lock that this could need: at an
+/// Hands an external interrupt that this LP has acknowledged to the kernel. Interrupts are open only where this LP holds no lock that this could need: at an
 /// exit, and at rest.
-fn external(number: Vector) {
+pub fn take(number: Vector) {
     if number == vector::SPURIOUS {
         return;
     }

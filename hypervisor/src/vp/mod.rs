@@ -1,53 +1,127 @@
 //! The processor dialects: one arm each. No noun of a dialect leaves this folder.
 
+mod extended;
 mod svm;
+mod vmx;
 
 use address::Spa;
 use guest::{Event, Exit, Gpr, Reset, Vcpu};
+use paging::SlatKind;
+use spin::Once;
 
 /// Contiguous zeroed frames that [`enable`] takes per LP.
-pub const HOST_FRAMES: usize = svm::HOST_FRAMES;
+pub const HOST_FRAMES: usize = most(svm::HOST_FRAMES, vmx::HOST_FRAMES);
 
-/// Whether this processor can run guests; call once, on the boot LP, before anything else here.
+const fn most(a: usize, b: usize) -> usize {
+    if a > b { a } else { b }
+}
+
+/// Which dialect this machine speaks.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Dialect {
+    Svm,
+    Vmx,
+}
+
+static DIALECT: Once<Dialect> = Once::new();
+
+fn dialect() -> Dialect {
+    DIALECT.get().copied().unwrap_or(Dialect::Svm)
+}
+
+/// The processor's answer to CPUID.
+#[inline]
+fn cpuid(leaf: u32, subleaf: u32) -> [u32; 4] {
+    let answer = raw_cpuid::native_cpuid::cpuid_count(leaf, subleaf);
+    [answer.eax, answer.ebx, answer.ecx, answer.edx]
+}
+
+/// Whether this processor can run guests, and in which dialect; call once, on the boot LP, before anything else here.
 ///
 /// # Errors
 /// A sentence that says what is missing.
 pub fn check() -> Result<(), &'static str> {
-    svm::check()
+    let dialect = if has_vmx() {
+        vmx::check()?;
+        Dialect::Vmx
+    } else if has_svm() {
+        svm::check()?;
+        Dialect::Svm
+    } else {
+        return Err("the processor has neither AMD SVM nor Intel VMX");
+    };
+    extended::check()?;
+    DIALECT.call_once(|| dialect);
+    Ok(())
+}
+
+fn has_vmx() -> bool {
+    const VMX: u32 = 1 << 5;
+    cpuid(1, 0)[2] & VMX != 0
+}
+
+fn has_svm() -> bool {
+    const SVM: u32 = 1 << 2;
+    cpuid(0x8000_0000, 0)[0] >= 0x8000_0001 && cpuid(0x8000_0001, 0)[2] & SVM != 0
 }
 
 /// Turns virtualisation on, on the calling LP, with [`HOST_FRAMES`] contiguous zeroed frames from `frames` on that the LP
 /// keeps for ever. Call after [`check`] and after the LP's GDT, TR and GS base stand.
-pub fn enable(frames: Spa) {
-    svm::enable(frames);
+///
+/// # Errors
+/// A sentence that says why this LP refuses.
+pub fn enable(frames: Spa) -> Result<(), &'static str> {
+    extended::enable();
+    match dialect() {
+        Dialect::Svm => svm::enable(frames),
+        Dialect::Vmx => vmx::enable(frames)?,
+    }
+    Ok(())
 }
 
 /// Translation tags (1 to this number, less one) that the processor tells apart.
 pub fn tags() -> u32 {
-    svm::tags()
+    match dialect() {
+        Dialect::Svm => svm::tags(),
+        Dialect::Vmx => vmx::TAGS,
+    }
+}
+
+/// The format of the tables that [`Vcpu::new`] takes the root of.
+pub fn slat_kind() -> SlatKind {
+    match dialect() {
+        Dialect::Svm => SlatKind::Nested,
+        Dialect::Vmx => SlatKind::Extended,
+    }
 }
 
 /// A VP's processor state in the dialect of this machine.
 pub enum Vp {
     /// AMD SVM.
     Svm(svm::Svm),
+    /// Intel VMX.
+    Vmx(vmx::Vmx),
 }
 
 /// Hands a call to the arm.
 macro_rules! arm {
-    ($vp:expr, $svm:ident => $call:expr) => {
+    ($vp:expr, $arm:ident => $call:expr) => {
         match $vp {
-            Vp::Svm($svm) => $call,
+            Vp::Svm($arm) => $call,
+            Vp::Vmx($arm) => $call,
         }
     };
 }
 
 #[rustfmt::skip]
 impl Vcpu for Vp {
-    const FRAMES: usize = svm::Svm::FRAMES;
+    const FRAMES: usize = most(svm::Svm::FRAMES, vmx::Vmx::FRAMES);
 
     fn new(frames: &[Spa], slat_root: Spa, tag: u16) -> Self {
-        Self::Svm(svm::Svm::new(frames, slat_root, tag))
+        match dialect() {
+            Dialect::Svm => Self::Svm(svm::Svm::new(&frames[..svm::Svm::FRAMES], slat_root, tag)),
+            Dialect::Vmx => Self::Vmx(vmx::Vmx::new(&frames[..vmx::Vmx::FRAMES], slat_root, tag)),
+        }
     }
     #[inline]
     fn enter(&mut self, flush: bool) -> Exit { arm!(self, vp => vp.enter(flush)) }
@@ -90,7 +164,7 @@ impl Vcpu for Vp {
     fn write_msr(&mut self, index: u32, value: u64) -> Option<bool> { arm!(self, vp => vp.write_msr(index, value)) }
     fn set_xcr(&mut self, index: u32, value: u64) -> bool { arm!(self, vp => vp.set_xcr(index, value)) }
     #[inline]
-    fn host_cpuid(leaf: u32, subleaf: u32) -> [u32; 4] { svm::Svm::host_cpuid(leaf, subleaf) }
+    fn host_cpuid(leaf: u32, subleaf: u32) -> [u32; 4] { cpuid(leaf, subleaf) }
     #[inline]
     fn osxsave(&self) -> bool { arm!(self, vp => vp.osxsave()) }
 }

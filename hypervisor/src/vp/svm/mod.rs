@@ -1,7 +1,6 @@
 //! AMD SVM: AMD64 Architecture Programmer's Manual volume 2, chapter 15.
 
 mod entry;
-mod extended;
 mod host;
 mod vcpu;
 

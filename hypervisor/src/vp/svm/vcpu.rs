@@ -10,8 +10,9 @@ use guest::svm::{Features, Setup, Step, Vmcb, decode, exit_code};
 use guest::{Event, Exit, Gpr, Reset, Vcpu};
 
 use super::entry::{self, Registers};
-use super::extended::Extended;
 use super::host;
+use crate::vp::cpuid;
+use crate::vp::extended::Extended;
 
 /// A guest's NMI: the processor does not know by itself when the handler of an injected one has ended.
 #[derive(Clone, Copy, Eq, PartialEq)]
@@ -125,7 +126,7 @@ impl Vcpu for Svm {
         let &[block_address, area] = frames else {
             panic!("a VP is made from {} frames", Self::FRAMES);
         };
-        let features = host::processor().features;
+        let features = host::features();
         let start = crate::memory::virtual_of(block_address.as_u64()).cast();
         let mut vp = Self {
             registers: [0; 16],
@@ -265,7 +266,7 @@ impl Vcpu for Svm {
         self.step = None;
         self.registers = [0; 16];
         // RDX after INIT: the processor's signature.
-        self.set_gpr(Gpr::Rdx, u64::from(host::cpuid(1, 0)[0]));
+        self.set_gpr(Gpr::Rdx, u64::from(cpuid(1, 0)[0]));
     }
 
     fn register(&self, register: u32) -> Option<u128> {
@@ -329,7 +330,7 @@ impl Vcpu for Svm {
 
     #[inline]
     fn host_cpuid(leaf: u32, subleaf: u32) -> [u32; 4] {
-        host::cpuid(leaf, subleaf)
+        cpuid(leaf, subleaf)
     }
 
     #[inline]

@@ -1,14 +1,16 @@
-//! State that SVM does not switch: extended registers, debug address registers, TSC_AUX. It stays in the processor while
+//! State that no dialect switches: extended registers, debug address registers, TSC_AUX. It stays in the processor while
 //! the same VP runs on, and is saved when another one comes.
 
 use core::arch::asm;
 use core::ptr::NonNull;
 
 use address::Spa;
-use guest::xstate;
+use guest::xstate::{self, MAX_BYTES, Xstate};
+use spin::Once;
+use x86_64::registers::control::{Cr0, Cr0Flags, Cr4, Cr4Flags};
 use x86_64::registers::model_specific::Msr;
 
-use super::host::{Processor, processor};
+use super::cpuid;
 
 const TSC_AUX: u32 = 0xc000_0103;
 const PRED_CMD: u32 = 0x49;
@@ -16,6 +18,62 @@ const PRED_CMD_BARRIER: u64 = 1;
 /// Where the XSAVE area keeps MXCSR, and its value after reset.
 const MXCSR_OFFSET: usize = 24;
 const MXCSR_RESET: u32 = 0x1f80;
+
+/// What this processor has, found once at boot.
+#[derive(Clone, Copy)]
+struct Processor {
+    xstate: Xstate,
+    rdtscp: bool,
+    /// It has the indirect branch prediction barrier.
+    branch_barrier: bool,
+}
+
+static PROCESSOR: Once<Processor> = Once::new();
+
+/// Finds out what this processor has.
+pub fn check() -> Result<(), &'static str> {
+    const RDTSCP: u32 = 1 << 27;
+    const BARRIER_7: u32 = 1 << 26;
+    const BARRIER_8000_0008: u32 = 1 << 12;
+    let xstate = Xstate::supported(cpuid);
+    if xstate.bytes > MAX_BYTES {
+        return Err("the processor's extended state does not fit a frame");
+    }
+    let (last, last_extended) = (cpuid(0, 0)[0], cpuid(0x8000_0000, 0)[0]);
+    let barrier_7 = last >= 7 && cpuid(7, 0)[3] & BARRIER_7 != 0;
+    let barrier_8 =
+        last_extended >= 0x8000_0008 && cpuid(0x8000_0008, 0)[1] & BARRIER_8000_0008 != 0;
+    PROCESSOR.call_once(|| Processor {
+        xstate,
+        rdtscp: cpuid(0x8000_0001, 0)[3] & RDTSCP != 0,
+        branch_barrier: barrier_7 || barrier_8,
+    });
+    Ok(())
+}
+
+/// What [`check`] found; nothing before that.
+fn processor() -> Processor {
+    let none = Processor {
+        xstate: Xstate {
+            offered: 1,
+            switched: 1,
+            bytes: 576,
+        },
+        rdtscp: false,
+        branch_barrier: false,
+    };
+    PROCESSOR.get().copied().unwrap_or(none)
+}
+
+/// Lets this LP save extended state.
+pub fn enable() {
+    // SAFETY: `check` found XSAVE. Saving extended state needs CR4.OSXSAVE, and TS and EM clear; nothing else in the
+    // hypervisor uses that state.
+    unsafe {
+        Cr0::update(|cr0| cr0.remove(Cr0Flags::TASK_SWITCHED | Cr0Flags::EMULATE_COPROCESSOR));
+        Cr4::update(|cr4| cr4.insert(Cr4Flags::OSXSAVE | Cr4Flags::OSFXSR));
+    }
+}
 
 /// The state of one VP.
 pub struct Extended {
@@ -46,7 +104,7 @@ impl Extended {
     }
 
     pub fn load(&mut self) {
-        if self.processor.features.branch_barrier {
+        if self.processor.branch_barrier {
             // SAFETY: the barrier exists; what another VP taught the branch predictors ends here (CPU-25).
             unsafe { Msr::new(PRED_CMD).write(PRED_CMD_BARRIER) };
         }

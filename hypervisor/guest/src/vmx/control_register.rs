@@ -1,0 +1,105 @@
+//! Intel SDM volume 3, section "guest/host masks and read shadows for CR0 and CR4": which bits the hypervisor keeps.
+
+use super::exit_info::{ControlRegisterInfo, MOV_TO};
+
+/// CR0.PE.
+pub const CR0_PE: u64 = 1 << 0;
+/// CR0.NE: VMX wants it set, whatever the guest says.
+pub const CR0_NE: u64 = 1 << 5;
+/// CR0.NW and CR0.CD: entries and exits do not switch them, so a guest's would stay with the hypervisor.
+pub const CR0_CACHE: u64 = 3 << 29;
+/// CR0.PG.
+pub const CR0_PG: u64 = 1 << 31;
+/// Bits of CR0 that exist.
+pub const CR0_KNOWN: u64 = 0xe005_003f;
+/// CR4.PAE.
+pub const CR4_PAE: u64 = 1 << 5;
+/// CR4.VMXE: VMX wants it set; no guest sees it.
+pub const CR4_VMXE: u64 = 1 << 13;
+/// CR4.PCIDE.
+pub const CR4_PCIDE: u64 = 1 << 17;
+/// VME to UMIP, FSGSBASE, PCIDE, OSXSAVE, SMEP, SMAP; LA57, PKE and CET are hidden.
+pub const CR4_KNOWN: u64 = 0x0037_0fff;
+
+/// Bits of CR0 that the guest does not write itself.
+pub const CR0_MASK: u64 = CR0_NE | CR0_CACHE | !CR0_KNOWN;
+/// Bits of CR4 that the guest does not write itself.
+pub const CR4_MASK: u64 = !CR4_KNOWN;
+
+/// What CR0 really is where the guest wants `value`.
+#[must_use]
+pub const fn real_cr0(value: u64) -> u64 {
+    value & !CR0_CACHE | CR0_NE
+}
+
+/// What CR4 really is where the guest wants `value`.
+#[must_use]
+pub const fn real_cr4(value: u64) -> u64 {
+    value | CR4_VMXE
+}
+
+/// What the guest sees of a register.
+#[must_use]
+pub const fn seen(real: u64, shadow: u64, mask: u64) -> u64 {
+    real & !mask | shadow & mask
+}
+
+/// Whether a guest may have this in CR0.
+#[must_use]
+pub const fn is_valid_cr0(value: u64) -> bool {
+    const NW: u64 = 1 << 29;
+    const CD: u64 = 1 << 30;
+    value & !CR0_KNOWN == 0
+        && (value & CR0_PG == 0 || value & CR0_PE != 0)
+        && (value & NW == 0 || value & CD != 0)
+}
+
+/// What to do about a guest's access to a control register.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Outcome {
+    /// Write this to CR0's shadow, and let the guest run the instruction again: what it changes besides is its own.
+    Again(u64),
+    /// #GP(0).
+    Fault,
+    /// No such access leaves the guest.
+    Unknown,
+}
+
+/// Decides about an access that left the guest, which wants to write `value`; `shadow` is CR0's.
+#[must_use]
+pub const fn access(info: ControlRegisterInfo, value: u64, shadow: u64) -> Outcome {
+    match (info.register(), info.kind()) {
+        (0, MOV_TO) if is_valid_cr0(value) => Outcome::Again(shadow & !CR0_MASK | value & CR0_MASK),
+        // In CR4 the guest keeps what it may have, so that only what it may not have leaves.
+        (0 | 4, MOV_TO) => Outcome::Fault,
+        _ => Outcome::Unknown,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mov_to(register: u8, value: u64) -> Outcome {
+        let info = ControlRegisterInfo::new().with_register(register);
+        access(info, value, 0)
+    }
+
+    #[test]
+    fn cpu_02_the_cache_bits_and_ne_are_the_guests_in_its_shadow_alone() {
+        assert_eq!(real_cr0(0x6000_0010), 0x30);
+        assert_eq!(seen(0x30, 0x6000_0000, CR0_MASK), 0x6000_0010);
+        assert_eq!(mov_to(0, 0xc000_0011), Outcome::Again(0x4000_0000));
+        assert_eq!(mov_to(0, 0x31), Outcome::Again(0x20));
+    }
+
+    #[test]
+    fn cpu_02_values_that_no_processor_takes_fault() {
+        assert_eq!(mov_to(0, 0x2000_0001), Outcome::Fault, "NW without CD");
+        assert_eq!(mov_to(0, 0x8000_0020), Outcome::Fault, "PG without PE");
+        assert_eq!(mov_to(0, 1 << 32), Outcome::Fault);
+        assert_eq!(mov_to(4, 1 << 13), Outcome::Fault, "VMXE");
+        assert_eq!(mov_to(4, 1 << 12), Outcome::Fault, "LA57");
+        assert_eq!(mov_to(3, 0), Outcome::Unknown);
+    }
+}

@@ -1,0 +1,588 @@
+//! A VP's processor state in VMX's form.
+//!
+//! While the VP is parked its registers stand in [`SaveArea`] and its control structure is active nowhere, so that any LP may
+//! read, write or free it. Between unpark and park they stand in the processor and in the structure, which is the LP's current
+//! one.
+
+use core::arch::asm;
+use core::ptr::NonNull;
+
+use abi::register as name;
+use address::{Spa, Vector};
+use guest::msr::index;
+use guest::vmx::control::ENTRY_LONG_MODE;
+use guest::vmx::control_register::{self, CR0_PE, Outcome};
+use guest::vmx::event::kind;
+use guest::vmx::exit_info::ControlRegisterInfo;
+use guest::vmx::save::segment;
+use guest::vmx::segment::LONG;
+use guest::vmx::{
+    Delivery, EptPointer, EventInfo, Features, Field, Limits, SaveArea, Window, decode, exit_code,
+    window,
+};
+use guest::{Event, Exit, Gpr, Reset, Vcpu};
+use x86_64::registers::control::Cr2;
+
+use super::entry::{self, Registers};
+use super::host;
+use super::instruction::{self, Scope, vmread, vmwrite};
+use super::structure::{self, Setup};
+use crate::cpu::{interrupt, msr};
+use crate::vp::cpuid;
+use crate::vp::extended::Extended;
+
+/// Where the virtual APIC page keeps the task priority.
+const TASK_PRIORITY: usize = 0x80;
+const RFLAGS_TF: u64 = 1 << 8;
+const SINGLE_STEP: u64 = 1 << 14;
+const DR7_GENERAL_DETECT: u64 = 1 << 13;
+/// The interface has no DR4 and DR5: DR6 follows DR3.
+const DR4: u32 = name::DR0 + 4;
+
+/// A VP.
+pub struct Vmx {
+    registers: Registers,
+    area: SaveArea,
+    structure: Spa,
+    apic_page: NonNull<u8>,
+    setup: Setup,
+    features: Features,
+    limits: Limits,
+    extended: Extended,
+    /// To be delivered at the next entry.
+    pending: Delivery,
+    window: Window,
+    /// What of `window` the structure has.
+    loaded: Window,
+    /// Its structure is this LP's current one.
+    live: bool,
+    /// It has been entered since then.
+    launched: bool,
+    /// Its structure has no controls yet.
+    fresh: bool,
+    /// `area` was written since the structure was.
+    changed: bool,
+    /// Its registers violate an entry's checks.
+    refused: bool,
+    /// Drop the partition's translations before the next entry.
+    flush: bool,
+}
+
+// SAFETY: the frames behind the pointers are this VP's alone, and no LP's own state is kept in it while it is parked.
+unsafe impl Send for Vmx {}
+
+impl Vmx {
+    /// A field's value, from where it stands now.
+    #[inline]
+    fn field(&self, field: Field, parked: u64) -> u64 {
+        if self.live { vmread(field) } else { parked }
+    }
+
+    #[inline]
+    fn put(&mut self, field: Field, value: u64) {
+        // SAFETY: guest state, an event or a window: nothing that leads out of the partition.
+        unsafe { vmwrite(field, value) };
+    }
+
+    #[inline]
+    fn interruptibility(&self) -> u64 {
+        self.field(Field::GUEST_INTERRUPTIBILITY, self.area.interruptibility)
+    }
+
+    fn code_rights(&self) -> u64 {
+        let parked = self.area.segments[segment::CS].access_rights;
+        let field = Field::GUEST_ACCESS_RIGHTS.of_segment(segment::CS as u32);
+        self.field(field, parked.into())
+    }
+
+    fn efer(&self) -> u64 {
+        self.field(Field::GUEST_EFER, self.area.efer)
+    }
+
+    /// All registers, wherever they stand.
+    fn snapshot(&self) -> SaveArea {
+        let mut area = self.area;
+        if self.live {
+            area.read(vmread);
+            area.cr2 = Cr2::read_raw();
+            area.dr6 = read_dr6();
+            for (register, value) in switched_msrs(&mut area) {
+                *value = msr::read(register);
+            }
+        }
+        area
+    }
+
+    /// Puts registers into the processor and the current structure.
+    fn load(&mut self, mut area: SaveArea) {
+        // SAFETY: guest state, which cannot lead out of the partition.
+        area.write(|field, value| unsafe {
+            vmwrite(field, value);
+        });
+        let long = if area.in_long_mode() {
+            ENTRY_LONG_MODE
+        } else {
+            0
+        };
+        self.put(Field::ENTRY_CONTROLS, (self.features.entry | long).into());
+        self.load_processor(&mut area);
+        self.refused = !area.violations(&self.limits).is_empty();
+        self.changed = false;
+    }
+
+    /// The part of [`Self::load`] that the structure does not hold.
+    fn load_processor(&mut self, area: &mut SaveArea) {
+        // SAFETY: the hypervisor uses none of these registers; the values are canonical.
+        unsafe {
+            asm!("mov cr2, {0}", "mov dr6, {1}", in(reg) area.cr2, in(reg) area.dr6,
+                options(nomem, nostack, preserves_flags));
+            for (register, value) in switched_msrs(area) {
+                msr::write(register, *value);
+            }
+        }
+    }
+
+    /// Changes registers, wherever they stand.
+    fn change<T>(&mut self, change: impl FnOnce(&mut SaveArea) -> T) -> T {
+        let mut area = self.snapshot();
+        let result = change(&mut area);
+        if self.live {
+            self.load(area);
+        } else {
+            self.area = area;
+            self.changed = true;
+        }
+        result
+    }
+
+    fn inject_nmi(&mut self) {
+        if self.pending.info.valid() || !window::takes_nmi(self.interruptibility()) {
+            self.window.request_nmi(true);
+        } else {
+            self.pending = Delivery::of(Event::Nmi, true);
+        }
+    }
+
+    #[inline]
+    fn before_entry(&mut self, flush: bool) {
+        if flush || self.flush {
+            self.flush = false;
+            let scope = if self.features.invept_single {
+                Scope::Single
+            } else {
+                Scope::All
+            };
+            instruction::invept(scope, self.setup.tables.into_bits());
+        }
+        if self.pending.info.valid() {
+            self.give_event();
+        }
+        if self.window != self.loaded {
+            self.loaded = self.window;
+            let controls = self.features.primary | self.window.controls;
+            self.put(Field::PRIMARY_CONTROLS, controls.into());
+            self.put(Field::TPR_THRESHOLD, self.window.threshold.into());
+        }
+    }
+
+    fn give_event(&mut self) {
+        let Delivery { info, error_code } = self.pending;
+        if info.kind() == kind::NMI {
+            // Being delivered for the second time, it has blocked itself.
+            let state = self.interruptibility() & !(window::NMI_BLOCKED | window::SHADOW);
+            self.put(Field::GUEST_INTERRUPTIBILITY, state);
+        }
+        if info.has_error_code() {
+            self.put(Field::ENTRY_EVENT_ERROR, error_code.into());
+        }
+        self.put(Field::ENTRY_EVENT, info.into_bits().into());
+    }
+
+    #[inline]
+    fn after_exit(&mut self) -> Exit {
+        let reason = vmread(Field::EXIT_REASON) as u32;
+        self.pending = Delivery::default();
+        if reason & exit_code::ENTRY_FAILURE == 0 {
+            self.launched = true;
+            let vectoring = EventInfo::from_bits(vmread(Field::VECTORING_EVENT) as u32);
+            if vectoring.valid() {
+                let error_code = vmread(Field::VECTORING_EVENT_ERROR) as u32;
+                self.pending = Delivery::again(vectoring, error_code);
+            }
+            if decode::nmi_stays_blocked(reason, vectoring.valid(), vmread) {
+                let state = self.interruptibility() | window::NMI_BLOCKED;
+                self.put(Field::GUEST_INTERRUPTIBILITY, state);
+            }
+        }
+        let exit = decode::exit(reason, vmread);
+        match exit {
+            Exit::Host => self.host_exit(reason),
+            Exit::InterruptWindow => self.window.request(false),
+            Exit::Exception { vector: 1, .. } => self.note_debug(),
+            Exit::InvalidState | Exit::Unknown(_) => self.say(reason),
+            _ => {}
+        }
+        exit
+    }
+
+    #[cold]
+    fn say(&self, reason: u32) {
+        let qualification = vmread(Field::EXIT_QUALIFICATION);
+        log::error!("a VP cannot go on: exit reason {reason:#x}, qualification {qualification:#x}");
+    }
+
+    fn host_exit(&mut self, reason: u32) {
+        match reason {
+            exit_code::EXTERNAL_INTERRUPT => {
+                interrupt::take(Vector(vmread(Field::EXIT_EVENT) as u8));
+            }
+            exit_code::EXCEPTION_OR_NMI => entry::take_nmi(),
+            exit_code::NMI_WINDOW => {
+                self.window.request_nmi(false);
+                self.pending = Delivery::of(Event::Nmi, true);
+            }
+            exit_code::CONTROL_REGISTER => self.control_register(),
+            _ => {}
+        }
+    }
+
+    fn control_register(&mut self) {
+        let info = ControlRegisterInfo::from_bits(vmread(Field::EXIT_QUALIFICATION));
+        let value = self.gpr(Gpr::from_number(info.gpr()));
+        match control_register::access(info, value, vmread(Field::CR0_SHADOW)) {
+            Outcome::Again(shadow) => self.put(Field::CR0_SHADOW, shadow),
+            Outcome::Fault => self.inject(Event::GENERAL_PROTECTION),
+            Outcome::Unknown => self.refused = true,
+        }
+    }
+
+    /// A debug exception that leaves the guest does not write DR6 and DR7; the one that is injected does not either.
+    fn note_debug(&mut self) {
+        let status = decode::debug_status(read_dr6(), vmread(Field::EXIT_QUALIFICATION));
+        // SAFETY: the hypervisor does not use the register.
+        unsafe { asm!("mov dr6, {}", in(reg) status, options(nomem, nostack, preserves_flags)) };
+        let control = vmread(Field::GUEST_DR7) & !DR7_GENERAL_DETECT;
+        self.put(Field::GUEST_DR7, control);
+    }
+
+    /// Makes the structure this LP's current one.
+    fn take_structure(&mut self) {
+        // SAFETY: the structure is this VP's and active nowhere: `new` and `park` leave it so.
+        unsafe {
+            if self.fresh {
+                instruction::vmclear(self.structure);
+            }
+            instruction::vmptrld(self.structure);
+        }
+        if self.fresh {
+            self.fresh = false;
+            structure::write_controls(&self.setup, &self.features);
+        }
+        structure::write_host();
+    }
+}
+
+/// The MSRs that neither entry nor exit switches, with their place.
+fn switched_msrs(area: &mut SaveArea) -> [(u32, &mut u64); 5] {
+    [
+        (index::STAR, &mut area.star),
+        (index::LSTAR, &mut area.lstar),
+        (index::CSTAR, &mut area.cstar),
+        (index::SFMASK, &mut area.sfmask),
+        (index::KERNEL_GS_BASE, &mut area.kernel_gs_base),
+    ]
+}
+
+fn read_dr6() -> u64 {
+    let value;
+    // SAFETY: reading a debug register changes nothing.
+    unsafe { asm!("mov {}, dr6", out(reg) value, options(nomem, nostack, preserves_flags)) };
+    value
+}
+
+impl Vcpu for Vmx {
+    const FRAMES: usize = 3;
+
+    fn new(frames: &[Spa], slat_root: Spa, tag: u16) -> Self {
+        let &[structure, area, apic_page] = frames else {
+            panic!("a VP is made from {} frames", Self::FRAMES);
+        };
+        let features = host::features();
+        // The frame is the VP's and inside the direct map, as all RAM is.
+        let _ = crate::memory::copy_out(structure, &features.revision.to_le_bytes());
+        let page = crate::memory::virtual_of(apic_page.as_u64());
+        let mut vp = Self {
+            registers: [0; 16],
+            area: SaveArea::default(),
+            structure,
+            apic_page: NonNull::new(page).unwrap_or(NonNull::dangling()),
+            setup: Setup {
+                apic_page,
+                tables: EptPointer::to_table(slat_root),
+                tag,
+            },
+            features,
+            limits: Limits {
+                cr4_allowed: features.cr4_allowed,
+                physical_bits: cpuid(0x8000_0008, 0)[0] as u8,
+            },
+            extended: Extended::new(area),
+            pending: Delivery::default(),
+            window: Window::default(),
+            loaded: Window::default(),
+            live: false,
+            launched: false,
+            fresh: true,
+            changed: true,
+            refused: false,
+            flush: true,
+        };
+        vp.reset(Reset::Init);
+        vp
+    }
+
+    #[inline]
+    fn enter(&mut self, flush: bool) -> Exit {
+        if self.refused {
+            self.flush |= flush;
+            return Exit::InvalidState;
+        }
+        self.before_entry(flush);
+        let registers = &raw mut self.registers;
+        // SAFETY: `unpark` made the structure current and gave it this LP's state; interrupts are off in the hypervisor.
+        if unsafe { entry::run(registers, self.launched) } != 0 {
+            let error = vmread(Field::INSTRUCTION_ERROR);
+            log::error!("a VP cannot be entered: instruction error {error}");
+            return Exit::InvalidState;
+        }
+        self.after_exit()
+    }
+
+    fn unpark(&mut self) {
+        self.take_structure();
+        self.live = true;
+        self.launched = false;
+        let mut area = self.area;
+        if self.changed {
+            self.load(area);
+        } else {
+            self.load_processor(&mut area);
+        }
+        // The partition's other VPs use the same tag.
+        let scope = if self.features.invvpid_single {
+            Scope::Single
+        } else {
+            Scope::All
+        };
+        instruction::invvpid(scope, self.setup.tag);
+        self.extended.load();
+    }
+
+    fn park(&mut self) {
+        self.extended.save();
+        self.area = self.snapshot();
+        self.live = false;
+        // SAFETY: the structure is this VP's; from here on it is active nowhere.
+        unsafe { instruction::vmclear(self.structure) };
+    }
+
+    #[inline]
+    fn gpr(&self, register: Gpr) -> u64 {
+        match register {
+            Gpr::Rsp => self.field(Field::GUEST_RSP, self.area.rsp),
+            other => self.registers[other as usize & 15],
+        }
+    }
+
+    #[inline]
+    fn set_gpr(&mut self, register: Gpr, value: u64) {
+        match register {
+            Gpr::Rsp if self.live => self.put(Field::GUEST_RSP, value),
+            Gpr::Rsp => {
+                self.area.rsp = value;
+                self.changed = true;
+            }
+            other => self.registers[other as usize & 15] = value,
+        }
+    }
+
+    #[inline]
+    fn rip(&self) -> u64 {
+        self.field(Field::GUEST_RIP, self.area.rip)
+    }
+
+    #[inline]
+    fn advance(&mut self) {
+        if !self.live {
+            return;
+        }
+        let length = vmread(Field::EXIT_INSTRUCTION_LENGTH) & 15;
+        let next = decode::next_rip(vmread(Field::GUEST_RIP), length, self.long_mode());
+        self.put(Field::GUEST_RIP, next);
+        let state = vmread(Field::GUEST_INTERRUPTIBILITY);
+        if state & window::SHADOW != 0 {
+            self.put(Field::GUEST_INTERRUPTIBILITY, state & !window::SHADOW);
+        }
+        if vmread(Field::GUEST_RFLAGS) & RFLAGS_TF != 0 {
+            let pending = vmread(Field::GUEST_PENDING_DEBUG) | SINGLE_STEP;
+            self.put(Field::GUEST_PENDING_DEBUG, pending);
+        }
+    }
+
+    #[inline]
+    fn rflags(&self) -> u64 {
+        self.field(Field::GUEST_RFLAGS, self.area.rflags)
+    }
+
+    #[inline]
+    fn cpl(&self) -> u8 {
+        let parked = self.area.segments[segment::SS].access_rights;
+        let field = Field::GUEST_ACCESS_RIGHTS.of_segment(segment::SS as u32);
+        (self.field(field, parked.into()) >> 5) as u8 & 3
+    }
+
+    #[inline]
+    fn protected_mode(&self) -> bool {
+        self.field(Field::GUEST_CR0, self.area.cr0) & CR0_PE != 0
+    }
+
+    #[inline]
+    fn long_mode(&self) -> bool {
+        const EFER_LMA: u64 = 1 << 10;
+        self.efer() & EFER_LMA != 0 && self.code_rights() & u64::from(LONG) != 0
+    }
+
+    #[inline]
+    fn can_take_interrupt(&self) -> bool {
+        !self.pending.info.valid()
+            && window::takes_interrupt(self.rflags(), self.interruptibility())
+    }
+
+    #[inline]
+    fn request_window(&mut self, wanted: bool) {
+        self.window.request(wanted);
+    }
+
+    fn request_window_for(&mut self, class: u8) {
+        let task_priority = self.task_priority();
+        self.window.request_for(class, task_priority);
+    }
+
+    fn inject(&mut self, event: Event) {
+        match event {
+            Event::Nmi => self.inject_nmi(),
+            other => self.pending = Delivery::of(other, self.protected_mode()),
+        }
+    }
+
+    #[inline]
+    fn has_pending_event(&self) -> bool {
+        self.pending.info.valid()
+    }
+
+    #[inline]
+    fn task_priority(&self) -> u8 {
+        // SAFETY: inside the frame, which is this VP's alone; the processor writes it while the guest runs.
+        unsafe { self.apic_page.add(TASK_PRIORITY).read_volatile() >> 4 }
+    }
+
+    fn set_task_priority(&mut self, class: u8) {
+        let class = class & 15;
+        // SAFETY: as above.
+        unsafe {
+            self.apic_page.add(TASK_PRIORITY).write_volatile(class << 4);
+        }
+        self.window.follow_task_priority(class);
+    }
+
+    fn reset(&mut self, to: Reset) {
+        self.change(|area| area.reset(to));
+        self.pending = Delivery::default();
+        self.window = Window::default();
+        self.set_task_priority(0);
+        self.registers = [0; 16];
+        // RDX after INIT: the processor's signature.
+        self.set_gpr(Gpr::Rdx, u64::from(cpuid(1, 0)[0]));
+    }
+
+    fn register(&self, register: u32) -> Option<u128> {
+        let value = match register {
+            name::RAX..=name::R15 => self.gpr(Gpr::from_number(register as u8)),
+            name::RIP => self.rip(),
+            name::RFLAGS => self.rflags(),
+            name::CR8 => self.task_priority().into(),
+            name::DR0..DR4 => self.extended.debug((register - name::DR0) as usize)?,
+            name::XFEM => self.extended.xcr0(),
+            name::TSC_AUX => self.extended.tsc_aux()?,
+            // SAFETY: reading the time-stamp counter changes nothing.
+            name::TSC => unsafe { core::arch::x86_64::_rdtsc() },
+            other if self.live => return self.snapshot().register(other),
+            other => return self.area.register(other),
+        };
+        Some(value.into())
+    }
+
+    fn set_register(&mut self, register: u32, value: u128) -> Result<(), bool> {
+        let narrow = || u64::try_from(value).map_err(|_| false);
+        match register {
+            name::RAX..=name::R15 => self.set_gpr(Gpr::from_number(register as u8), narrow()?),
+            name::CR8 if value < 16 => self.set_task_priority(value as u8),
+            name::CR8 => return Err(false),
+            name::DR0..DR4 => self
+                .extended
+                .set_debug((register - name::DR0) as usize, narrow()?),
+            name::XFEM if self.extended.set_xcr0(narrow()?) => {}
+            name::XFEM => return Err(false),
+            name::TSC_AUX => match self.extended.set_tsc_aux(narrow()?) {
+                Some(true) => {}
+                Some(false) => return Err(false),
+                None => return Err(true),
+            },
+            other => self.change(|area| area.set_register(other, value))?,
+        }
+        Ok(())
+    }
+
+    fn instruction_length(&self) -> u8 {
+        // Nothing tells it once the structure is gone; a message is made before that.
+        if self.live {
+            vmread(Field::EXIT_INSTRUCTION_LENGTH) as u8 & 15
+        } else {
+            0
+        }
+    }
+
+    fn instruction_bytes(&self) -> ([u8; 15], u8) {
+        ([0; 15], 0)
+    }
+
+    fn read_msr(&self, msr: u32) -> Option<u64> {
+        match msr {
+            index::TSC_AUX => self.extended.tsc_aux(),
+            index::EFER => Some(self.efer()),
+            other => self.snapshot().read_msr(other),
+        }
+    }
+
+    fn write_msr(&mut self, msr: u32, value: u64) -> Option<bool> {
+        if msr == index::TSC_AUX {
+            return self.extended.set_tsc_aux(value);
+        }
+        self.change(|area| area.write_msr(msr, value))
+    }
+
+    fn set_xcr(&mut self, xcr: u32, value: u64) -> bool {
+        xcr == 0 && self.extended.set_xcr0(value)
+    }
+
+    #[inline]
+    fn host_cpuid(leaf: u32, subleaf: u32) -> [u32; 4] {
+        cpuid(leaf, subleaf)
+    }
+
+    #[inline]
+    fn osxsave(&self) -> bool {
+        const CR4_OSXSAVE: u64 = 1 << 18;
+        self.field(Field::GUEST_CR4, self.area.cr4) & CR4_OSXSAVE != 0
+    }
+}
