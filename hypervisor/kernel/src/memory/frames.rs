@@ -112,42 +112,6 @@ impl Run {
     }
 }
 
-/// The run of RAM that a sweep over a list of pages was in last: lists seldom leave one.
-#[derive(Default)]
-struct Cursor {
-    first: u64,
-    from: usize,
-    to: usize,
-}
-
-impl Cursor {
-    /// The frame of a page.
-    #[inline]
-    fn frame<'a>(
-        &mut self,
-        runs: &[Run],
-        frames: &'a mut [Frame],
-        page: u64,
-    ) -> Option<&'a mut Frame> {
-        let inside = page.wrapping_sub(self.first) as usize;
-        if inside >= self.to - self.from {
-            self.find(runs, page)?;
-        }
-        frames.get_mut(self.from + page.wrapping_sub(self.first) as usize)
-    }
-
-    #[cold]
-    fn find(&mut self, runs: &[Run], page: u64) -> Option<()> {
-        let run = runs.iter().find(|run| run.index(page).is_some())?;
-        *self = Self {
-            first: run.first,
-            from: run.offset,
-            to: run.offset + run.count as usize,
-        };
-        Some(())
-    }
-}
-
 /// Runs of RAM that a machine may have; further ones are left alone.
 pub const MAX_RUNS: usize = 32;
 
@@ -234,30 +198,43 @@ impl Frames {
     /// more.
     pub fn share_all(&mut self, pages: &[u64], holder: Holder) -> (usize, Result<(), Refused>) {
         let fresh = Frame::shared_once(holder);
-        let mut cursor = Cursor::default();
-        for (done, &page) in pages.iter().enumerate() {
-            let Some(frame) = cursor.frame(&self.runs, &mut self.frames, page) else {
+        let mut done = 0;
+        while let Some(&page) = pages.get(done) {
+            let Some((first, frames)) = self.run_of(page) else {
                 return (done, Err(Refused::NotYours));
             };
-            if *frame == Frame::new() {
-                *frame = fresh;
-            } else if let Err(refused) = Self::share_again(frame, holder) {
-                return (done, Err(refused));
+            // Lists seldom leave a run: this is the loop that counts.
+            for &page in &pages[done..] {
+                let Some(frame) = frames.get_mut(page.wrapping_sub(first) as usize) else {
+                    break;
+                };
+                if *frame == Frame::new() {
+                    *frame = fresh;
+                } else if let Err(refused) = Self::share_again(frame, holder) {
+                    return (done, Err(refused));
+                }
+                done += 1;
             }
         }
-        (pages.len(), Ok(()))
+        (done, Ok(()))
+    }
+
+    /// The run that a page lies in: its first page number, and its frames.
+    fn run_of(&mut self, page: u64) -> Option<(u64, &mut [Frame])> {
+        let run = self.runs.iter().find(|run| run.index(page).is_some())?;
+        let frames = self
+            .frames
+            .get_mut(run.offset..run.offset + run.count as usize)?;
+        Some((run.first, frames))
     }
 
     /// Takes one mapping of each page back that a holder's SLAT had; what is no RAM goes to `mmio`.
     pub fn unshare_all(&mut self, entries: &[Entry], holder: Holder, mut mmio: impl FnMut(u64)) {
-        let usual = Frame::shared_once(holder);
-        let mut cursor = Cursor::default();
-        for entry in entries {
-            if entry.is_small()
-                && let Some(frame) = cursor.frame(&self.runs, &mut self.frames, entry.page())
-                && *frame == usual
-            {
-                *frame = Frame::new();
+        let mut rest = entries;
+        while let Some((entry, later)) = rest.split_first() {
+            let usual = self.unshare_usual(rest, holder);
+            if usual > 0 {
+                rest = &rest[usual..];
                 continue;
             }
             for page in entry.page()..entry.page() + entry.frames() {
@@ -265,7 +242,24 @@ impl Frames {
                     mmio(page);
                 }
             }
+            rest = later;
         }
+    }
+
+    /// As [`Frames::unshare_all`], of single pages of one run that the holder mapped once; returns how many those were.
+    fn unshare_usual(&mut self, entries: &[Entry], holder: Holder) -> usize {
+        let usual = Frame::shared_once(holder);
+        let Some((first, frames)) = entries.first().and_then(|entry| self.run_of(entry.page()))
+        else {
+            return 0;
+        };
+        for (done, entry) in entries.iter().enumerate() {
+            match frames.get_mut(entry.page().wrapping_sub(first) as usize) {
+                Some(frame) if *frame == usual && entry.is_small() => *frame = Frame::new(),
+                _ => return done,
+            }
+        }
+        entries.len()
     }
 
     /// Counts one more mapping of the root's frame in a child's SLAT.
