@@ -113,13 +113,13 @@ pub fn write_wide(address: Spa, low: u64, high: u64) {
         // operand: it is exchanged for the time of the instruction.
         unsafe {
             asm!(
-                "xchg {low}, rbx",
-                "lock cmpxchg16b [{target}]",
-                "sete {stored}",
-                "mov rbx, {low}",
-                low = inout(reg) low => _,
-                target = in(reg) target,
-                stored = out(reg_byte) stored,
+                "xchg rsi, rbx",
+                "lock cmpxchg16b [rdi]",
+                "sete r8b",
+                "mov rbx, rsi",
+                inout("rsi") low => _,
+                in("rdi") target,
+                out("r8b") stored,
                 in("rcx") high,
                 inout("rax") known_low,
                 inout("rdx") known_high,

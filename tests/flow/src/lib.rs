@@ -10,7 +10,7 @@ mod pool;
 mod seams;
 mod world;
 
-pub use arm::{Arm, Traits, VtdArm};
+pub use arm::{AmdviArm, Arm, Traits, VtdArm};
 pub use pool::Pool;
 pub use seams::{ConfigSeam, Seams, TableSeam};
 pub use world::*;
@@ -21,6 +21,9 @@ macro_rules! on_every_arm {
     ($($body:ident),* $(,)?) => {
         mod vtd {
             $(#[test] fn $body() { super::$body::<flow::VtdArm>(); })*
+        }
+        mod amdvi {
+            $(#[test] fn $body() { super::$body::<flow::AmdviArm>(); })*
         }
     };
 }

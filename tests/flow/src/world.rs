@@ -77,6 +77,18 @@ pub struct World<A: Arm> {
     pub pool: Pool,
 }
 
+/// A unit that answers, with its memory from a page on.
+fn part<A: Arm>(seam: A::Hardware, traits: Traits, page: u64) -> Option<UnitParts<A::Hardware>> {
+    let unit = iommu::Unit::probe(A::description(traits), seam).ok()?;
+    Some(UnitParts {
+        memory: UnitMemory {
+            base: Spa::from_page(page).expect("a frame"),
+            frames: unit.memory_frames(),
+        },
+        unit,
+    })
+}
+
 impl<A: Arm> World<A> {
     /// A machine of this kind, both partitions with their identity domains.
     pub fn new(traits: Traits) -> Self {
@@ -123,21 +135,13 @@ impl<A: Arm> World<A> {
         }
         bus.add(FAR, &[], two.clone());
         bus.add(BARE, &[], two.clone());
-        let part = |seam, page| {
-            iommu::Unit::probe(A::description(), seam)
-                .ok()
-                .map(|unit| UnitParts {
-                    memory: UnitMemory {
-                        base: Spa::from_page(page).expect("a frame"),
-                        frames: unit.memory_frames(),
-                    },
-                    unit,
-                })
-        };
         let topology = topology();
         let boot = Boot {
             topology: &topology,
-            units: vec![part(one_seam, 0x1_0000), part(two_seam, 0x1_0200)],
+            units: vec![
+                part::<A>(one_seam, first, 0x1_0000),
+                part::<A>(two_seam, second, 0x1_0200),
+            ],
             tables: TableSeam(memory.clone()),
             config: ConfigSeam(config.clone()),
             lps: 4,

@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod amdvi;
 mod bus;
 mod clock;
 mod memory;

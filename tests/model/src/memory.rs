@@ -5,11 +5,27 @@ use std::collections::{HashMap, HashSet};
 
 use address::Spa;
 
+/// Words by frame.
+#[derive(Debug, Default)]
+struct Frames(HashMap<u64, Box<[u64; 512]>>);
+
+impl Frames {
+    fn get(&self, at: u64) -> u64 {
+        let frame = self.0.get(&(at >> 12));
+        frame.map_or(0, |words| words[(at >> 3 & 511) as usize])
+    }
+
+    fn set(&mut self, at: u64, value: u64) {
+        let frame = self.0.entry(at >> 12).or_insert_with(|| Box::new([0; 512]));
+        frame[(at >> 3 & 511) as usize] = value;
+    }
+}
+
 /// 64-bit words by address. What was never written is zero.
 #[derive(Debug, Default)]
 pub struct Memory {
-    processor: RefCell<HashMap<u64, u64>>,
-    walker: RefCell<HashMap<u64, u64>>,
+    processor: RefCell<Frames>,
+    walker: RefCell<Frames>,
     /// Written back, waiting in the chipset's write buffer.
     buffered: RefCell<HashSet<u64>>,
     /// Walkers see only what was cleaned.
@@ -31,16 +47,12 @@ impl Memory {
 
     /// The word that a processor reads.
     pub fn read(&self, at: u64) -> u64 {
-        self.processor
-            .borrow()
-            .get(&(at & !7))
-            .copied()
-            .unwrap_or(0)
+        self.processor.borrow().get(at)
     }
 
     /// A processor's store.
     pub fn write(&self, at: u64, value: u64) {
-        self.processor.borrow_mut().insert(at & !7, value);
+        self.processor.borrow_mut().set(at, value);
         if !self.incoherent.get() {
             self.arrive(at & !7);
         }
@@ -69,7 +81,7 @@ impl Memory {
             self.buffered.borrow_mut().insert(word);
         } else {
             let value = self.read(word);
-            self.walker.borrow_mut().insert(word, value);
+            self.walker.borrow_mut().set(word, value);
         }
     }
 
@@ -77,21 +89,21 @@ impl Memory {
     pub(crate) fn flush_buffers(&self) {
         for word in self.buffered.borrow_mut().drain() {
             let value = self.read(word);
-            self.walker.borrow_mut().insert(word, value);
+            self.walker.borrow_mut().set(word, value);
         }
     }
 
     /// The word that a walker sees.
     pub(crate) fn walk(&self, at: u64) -> u64 {
-        self.walker.borrow().get(&(at & !7)).copied().unwrap_or(0)
+        self.walker.borrow().get(at)
     }
 
     /// A device's, or a unit's, store of 32 bits.
     pub(crate) fn device_write32(&self, at: u64, value: u32) {
         let shift = (at & 4) * 8;
         let word = self.read(at) & !(0xffff_ffff << shift) | u64::from(value) << shift;
-        self.processor.borrow_mut().insert(at & !7, word);
-        self.walker.borrow_mut().insert(at & !7, word);
+        self.processor.borrow_mut().set(at, word);
+        self.walker.borrow_mut().set(at, word);
     }
 
     /// A frame's words become zero.

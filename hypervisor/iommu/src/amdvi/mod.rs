@@ -103,8 +103,8 @@ impl<H: Hardware> Amdvi<H> {
         let levels = (3..=most).fold(Levels::NONE, Levels::with);
         Geometry {
             levels,
-            // Six levels cover more than an address has bits; one bit less spares every shift a special case.
-            input_bits: (12 + 9 * most).min(63),
+            // No deeper than memory, or a device of the usual kind, has a use for: each level is a load of every walk.
+            input_bits: self.host_bits.clamp(48, 57).min(12 + 9 * most),
             output_bits: self.host_bits.min(52),
             largest: PageSize::Size1G,
             coherent: true,
