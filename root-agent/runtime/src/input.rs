@@ -27,6 +27,8 @@ pub fn line() -> String {
             }
         }
         let ticks = clock::apic_hz() * PERIOD / 1000;
+        // A VP that is preempted between the next two lines must not take the interrupt before it halts.
+        cpu::disable_interrupts();
         apic::one_shot(VECTOR, u32::try_from(ticks).unwrap_or(u32::MAX).max(1));
         cpu::wait_for_interrupt();
     }

@@ -31,6 +31,8 @@ pub fn heartbeat(line: CommandLine<'_>) -> bool {
     for number in 1..=count {
         let due = begin + number * period;
         while let Some(left) = due.checked_sub(clocks::micros()).filter(|&left| left > 0) {
+            // Not to be taken before the halt, however long this VP is preempted in between.
+            cpu::disable_interrupts();
             apic::one_shot(VECTOR, ticks(left));
             cpu::wait_for_interrupt();
         }
