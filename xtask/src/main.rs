@@ -1,6 +1,7 @@
 //! `cargo xtask`: everything that a person or a machine does with this source tree.
 
 mod bench;
+mod bochs_test;
 mod build;
 mod checks;
 mod image;
@@ -45,6 +46,8 @@ enum Task {
     Test(test::Test),
     /// The suite of scenarios in QEMU
     QemuTest(qemu_test::QemuTest),
+    /// The scenarios that need no IOMMU, in Bochs: Intel VMX, or AMD SVM
+    BochsTest(bochs_test::BochsTest),
     /// Count instructions in QEMU and print a table
     Bench(bench::Bench),
 }
@@ -79,6 +82,7 @@ fn carry_out(task: &Task) -> Result<u8> {
         Task::Run(options) => return run::run(options),
         Task::Test(options) => return Ok(u8::from(!test::run(options)?)),
         Task::QemuTest(options) => return Ok(u8::from(qemu_test::run(options)?.failed > 0)),
+        Task::BochsTest(options) => return Ok(u8::from(bochs_test::run(options)?.failed > 0)),
         Task::Bench(options) => return Ok(u8::from(!bench::run(options)?)),
     }
     Ok(0)

@@ -33,6 +33,7 @@ pub fn run(options: &QemuTest) -> Result<Counts> {
     let selected = Options {
         filter: options.filter.clone(),
         threads: options.test_threads.unwrap_or(cores),
+        anywhere: false,
         replaced_by: options.replace_payloads.clone(),
     };
     // Also refuses a filter that selects nothing, before anything is built.
@@ -56,6 +57,7 @@ pub fn kit(flavor: Flavor) -> Result<Kit> {
         emulator,
         artifacts,
         logs,
+        bochs: None,
         replaced_by: None,
     })
 }

@@ -5,6 +5,7 @@
 //! on a panic, so that one panicking scenario would end all of them.
 
 pub mod artifacts;
+pub mod bochs;
 pub mod child;
 pub mod client;
 pub mod config;

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 
 use crate::artifacts::Artifacts;
+use crate::bochs::Bochs;
 use crate::client::{Client, CommandError, Reply};
 use crate::config::{Config, MOST_DEVICES, Network};
 use crate::emulator::{self, Console, Emulator, RunFiles};
@@ -32,6 +33,8 @@ pub struct Kit {
     pub emulator: Emulator,
     /// The build.
     pub artifacts: Artifacts,
+    /// The emulator to use instead, for scenarios that run anywhere.
+    pub bochs: Option<Bochs>,
     /// Where the logs of failed machines go.
     pub logs: PathBuf,
     /// A payload that is loaded in place of every other one: a scenario whose payload only halts must fail.
@@ -96,18 +99,12 @@ impl Machine {
         if let Some(stage) = &config.stage {
             volume::put_before_the_loader(&files.volume, &kit.artifacts, stage)?;
         }
-        fs::copy(&kit.emulator.firmware_variables, &files.variables)
-            .context("cannot copy the firmware's variables")?;
         let (wires, ports) = wires(config)?;
-        let listener =
-            UnixListener::bind(&files.protocol_socket).context("cannot make a socket")?;
-        let arguments = emulator::arguments(&kit.emulator, config, &files, console, &ports);
-        let mut process = spawn(&kit.emulator, &arguments, console, scratch.path())?;
         let started = Instant::now();
-        let stream = accept(&listener, &mut process).inspect_err(|_| {
-            let _ = process.kill();
-        });
-        let stream = stream.with_context(|| said(scratch.path()))?;
+        let (process, stream) = match &kit.bochs {
+            Some(bochs) => bochs.start(config, &files.volume, scratch.path(), &files.serial_log)?,
+            None => power_on(kit, config, &files, console, &ports, scratch.path())?,
+        };
         Ok(Self {
             process,
             console,
@@ -406,6 +403,27 @@ impl Drop for Machine {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+/// Starts QEMU; its process, and the other end of the second serial line.
+fn power_on(
+    kit: &Kit,
+    config: &Config,
+    files: &RunFiles,
+    console: Console,
+    ports: &emulator::WirePorts,
+    folder: &Path,
+) -> Result<(Child, UnixStream)> {
+    fs::copy(&kit.emulator.firmware_variables, &files.variables)
+        .context("cannot copy the firmware's variables")?;
+    let listener = UnixListener::bind(&files.protocol_socket).context("cannot make a socket")?;
+    let arguments = emulator::arguments(&kit.emulator, config, files, console, ports);
+    let mut process = spawn(&kit.emulator, &arguments, console, folder)?;
+    let stream = accept(&listener, &mut process).inspect_err(|_| {
+        let _ = process.kill();
+    });
+    let stream = stream.with_context(|| said(folder))?;
+    Ok((process, stream))
 }
 
 fn console_line<'e>(event: &'e Event, name: &str) -> Option<&'e str> {

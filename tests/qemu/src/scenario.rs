@@ -16,6 +16,8 @@ pub struct Scenario {
     pub payload: Option<&'static str>,
     /// The hostile scenario whose positive control this is.
     pub control_of: Option<&'static str>,
+    /// Whether it needs neither an IOMMU, nor a device, nor the emulator's own eyes: it runs on every emulator.
+    pub anywhere: bool,
     /// Whether it must have a machine to itself, neither used before nor after.
     pub alone: bool,
     /// Whether it sees to the boot itself: it gets a machine that has only been started.
@@ -32,6 +34,7 @@ impl Scenario {
             config,
             payload: None,
             control_of: None,
+            anywhere: false,
             alone: false,
             unready: false,
             run,
@@ -53,6 +56,12 @@ impl Scenario {
     /// The same, with a machine that has only been started.
     pub fn unready(mut self) -> Self {
         self.unready = true;
+        self
+    }
+
+    /// The same, which needs neither an IOMMU nor a device.
+    pub fn anywhere(mut self) -> Self {
+        self.anywhere = true;
         self
     }
 

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use libtest_mimic::{Arguments, Trial};
 
+use crate::config::{Config, Iommu};
 use crate::machine::{Kit, Machine};
 use crate::pool::Pool;
 use crate::scenario::Scenario;
@@ -20,6 +21,8 @@ pub struct Options {
     pub filter: Option<String>,
     /// At most so many at once.
     pub threads: usize,
+    /// Only scenarios that run on every emulator.
+    pub anywhere: bool,
     /// Load this payload in place of every other one, and expect every scenario that has a payload to fail.
     pub replaced_by: Option<String>,
 }
@@ -40,6 +43,9 @@ pub fn run(kit: Kit, options: &Options) -> Result<Counts> {
         ..kit
     };
     let mut selected = select(scenarios::all(), options)?;
+    if kit.bochs.is_some() {
+        selected.iter_mut().for_each(without_devices);
+    }
     // Side by side in the table means side by side in time: scenarios of one configuration share machines.
     selected.sort_by_key(|scenario| (format!("{:?}", scenario.config), scenario.name));
     let wanted = selected
@@ -94,13 +100,23 @@ fn select(all: Vec<Scenario>, options: &Options) -> Result<Vec<Scenario>> {
     let filter = options.filter.as_deref().unwrap_or("");
     let halted = options.replaced_by.is_some();
     let chosen = |scenario: &Scenario| {
-        scenario.name.contains(filter) && (!halted || scenario.payload.is_some())
+        scenario.name.contains(filter)
+            && (!halted || scenario.payload.is_some())
+            && (!options.anywhere || scenario.anywhere)
     };
     let selected: Vec<Scenario> = all.into_iter().filter(chosen).collect();
     if selected.is_empty() {
         bail!("no scenario's name contains \"{filter}\"; --list shows all names");
     }
     Ok(selected)
+}
+
+/// The scenario's machine with nothing but what every emulator has.
+fn without_devices(scenario: &mut Scenario) {
+    scenario.config = Config {
+        iommu: Iommu::None,
+        ..Config::with_lps(scenario.config.lps)
+    };
 }
 
 fn trial(scenario: Scenario, pool: &Arc<Pool>) -> Trial {

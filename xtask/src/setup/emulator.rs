@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use qemu_suite::emulator::Emulator;
 
 use super::apt::{self, Recipe};
@@ -58,6 +58,17 @@ pub fn find_or_make() -> Result<Emulator> {
         ));
     }
     private(&apt::make(&RECIPE, |root| private(root).map(drop))?)
+}
+
+/// The private copy's folder, whatever the system has: Bochs wants the version, and the firmware, of that copy.
+pub fn bochs() -> Result<PathBuf> {
+    if let Some(root) = apt::finished(&RECIPE)? {
+        return Ok(root);
+    }
+    if let Err(reason) = apt::possible() {
+        bail!("Bochs 3.0 with its firmware cannot be fetched by this program because {reason}");
+    }
+    apt::make(&RECIPE, |root| private(root).map(drop))
 }
 
 /// The system's own, when it is new enough and has firmware.

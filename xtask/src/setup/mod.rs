@@ -8,6 +8,7 @@ mod emulator;
 mod toolchain;
 
 use std::fs::{self, File};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
@@ -29,6 +30,12 @@ pub fn toolchain() -> Result<BareMetal> {
 pub fn emulator() -> Result<Emulator> {
     let _lock = lock()?;
     emulator::find_or_make()
+}
+
+/// The folder with Bochs and its firmware.
+pub fn bochs() -> Result<PathBuf> {
+    let _lock = lock()?;
+    emulator::bochs()
 }
 
 /// `cargo xtask setup`.

@@ -10,7 +10,7 @@ use crate::scenario::Scenario;
 
 pub fn scenarios() -> Vec<Scenario> {
     vec![
-        Scenario::new("boot_one_lp", traced(), |machine| answers(machine, 1)),
+        Scenario::new("boot_one_lp", traced(), |machine| answers(machine, 1)).anywhere(),
         Scenario::new("console_of_the_agent", traced(), console),
         Scenario::new(
             "serial_interrupt_through_a_remapped_pin",
@@ -19,15 +19,18 @@ pub fn scenarios() -> Vec<Scenario> {
         ),
         Scenario::new("boot_two_lps", Config::with_lps(2), |machine| {
             answers(machine, 2)
-        }),
+        })
+        .anywhere(),
         Scenario::new("boot_four_lps", Config::with_lps(4), |machine| {
             answers(machine, 4)
-        }),
+        })
+        .anywhere(),
         Scenario::new(
             "boot_without_iommu",
             Config::default().iommu(Iommu::None),
             |machine| answers(machine, 2),
-        ),
+        )
+        .anywhere(),
     ]
 }
 

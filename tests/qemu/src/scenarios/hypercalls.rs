@@ -8,7 +8,11 @@ use crate::machine::Machine;
 use crate::scenario::Scenario;
 
 pub fn scenarios() -> Vec<Scenario> {
-    let probe = |name, run| Scenario::new(name, full(), run).payload("probe.elf");
+    let probe = |name, run| {
+        Scenario::new(name, full(), run)
+            .payload("probe.elf")
+            .anywhere()
+    };
     let control = |name, of| probe(name, allowed).control_of(of);
     vec![
         probe("hc_01_random_calls", |m| harmless(m, "calls count=100000")),
@@ -22,6 +26,7 @@ pub fn scenarios() -> Vec<Scenario> {
         }),
         Scenario::new("hc_16_control_the_root_may", full(), the_root_may)
             .payload("probe.elf")
+            .anywhere()
             .control_of("hc_16_calls_without_privilege"),
     ]
 }

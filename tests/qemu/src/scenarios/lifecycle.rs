@@ -15,10 +15,12 @@ const LIVES: u32 = 100;
 
 pub fn scenarios() -> Vec<Scenario> {
     vec![
-        Scenario::new("child_life", Config::default(), life),
-        Scenario::new("child_console_line", Config::default(), console_line).payload("hello.elf"),
+        Scenario::new("child_life", Config::default(), life).anywhere(),
+        Scenario::new("child_console_line", Config::default(), console_line)
+            .payload("hello.elf")
+            .anywhere(),
         Scenario::new("child_life_repeated", full(), repeated).payload("edu.elf"),
-        Scenario::new("child_wrong_commands", Config::default(), wrong_commands),
+        Scenario::new("child_wrong_commands", Config::default(), wrong_commands).anywhere(),
     ]
 }
 

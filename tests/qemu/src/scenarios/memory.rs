@@ -10,7 +10,11 @@ use crate::scenario::Scenario;
 const PATTERN: &str = "pattern=0x5ca1ab1e5ca1ab1e";
 
 pub fn scenarios() -> Vec<Scenario> {
-    let probe = |name, run| Scenario::new(name, full(), run).payload("probe.elf");
+    let probe = |name, run| {
+        Scenario::new(name, full(), run)
+            .payload("probe.elf")
+            .anywhere()
+    };
     vec![
         probe("mem_06_frames_are_clean", clean),
         probe("mem_06_control_the_scan_finds_it", found).control_of("mem_06_frames_are_clean"),

@@ -14,7 +14,7 @@ const PAYLOAD: &str = "probe.elf";
 const LATEST: u64 = 250_000;
 
 pub fn scenarios() -> Vec<Scenario> {
-    let probe = |name, run| Scenario::new(name, full(), run).payload(PAYLOAD);
+    let probe = |name, run| Scenario::new(name, full(), run).payload(PAYLOAD).anywhere();
     let control = |name, of| probe(name, heart).control_of(of);
     vec![
         probe("cpu_01_model_specific_registers", |m| {
