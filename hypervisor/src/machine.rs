@@ -63,6 +63,10 @@ impl kernel::Machine for Machine {
         self.physical_bits
     }
 
+    fn hypercall_code(&self) -> &'static [u8] {
+        vp::hypercall_code()
+    }
+
     #[inline]
     fn read(&self, from: Spa, to: &mut [u8]) {
         if !memory::copy_in(from, to) {

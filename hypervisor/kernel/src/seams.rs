@@ -23,6 +23,8 @@ pub trait Machine: Sized + Sync + 'static {
     /// Width of physical addresses in bits.
     fn physical_bits(&self) -> u8;
 
+    /// What the hypercall page holds: the instruction of a hypercall, and a return.
+    fn hypercall_code(&self) -> &'static [u8];
     /// Copies guest memory into the hypervisor. The range lies in RAM and in one page; somebody may write it meanwhile.
     fn read(&self, from: Spa, to: &mut [u8]);
     /// Copies bytes into guest memory. The range lies in RAM and in one page.

@@ -95,6 +95,11 @@ pub fn slat_kind() -> SlatKind {
     }
 }
 
+/// The instruction of a hypercall, and a return.
+pub fn hypercall_code() -> &'static [u8] {
+    &svm::HYPERCALL
+}
+
 /// A VP's processor state in the dialect of this machine.
 pub enum Vp {
     /// AMD SVM.

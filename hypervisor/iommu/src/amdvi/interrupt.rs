@@ -210,12 +210,18 @@ impl<H: Hardware> Amdvi<H> {
         Ok(())
     }
 
+    /// Gives an entry its target. One that is masked stays masked.
     fn write_target(&self, table: Spa, index: u16, target: Target) {
+        let (old, _) = self.read_entry(table, index);
         if self.remaps_interrupts() {
             let (low, high) = irte::wide(target);
+            let masked = WideLow::from_bits(old).suppress_faults();
+            let low = if masked { low.masked(true) } else { low };
             self.write_entry(table, index, (low.into_bits(), high.into_bits()));
         } else {
-            let entry = Narrow::to(target).into_bits();
+            let masked = Narrow::from_bits(old as u32).suppress_faults();
+            let entry = Narrow::to(target);
+            let entry = if masked { entry.masked(true) } else { entry }.into_bits();
             self.write_entry(table, index, (u64::from(entry), 0));
         }
     }

@@ -275,6 +275,10 @@ impl<M: Machine> Kernel<M> {
         let Some(slat) = body.slat.live() else {
             return 0;
         };
+        // What the hypercall page hides stays in place as long as it does.
+        let pages = body
+            .overlay
+            .map_or(pages, |overlay| overlay.pages_before(start, pages));
         if !frames.holds_pins(body.holder) {
             return pages;
         }

@@ -324,9 +324,10 @@ impl<M: Machine> Kernel<M> {
         left.any(|slot| self.dismantle_vp(&mut body, slot) != Dismantled::Before)
     }
 
-    /// Gives the slots of a partition's dismantled VPs to whoever makes the next VP.
+    /// Takes the hypercall page away, and gives the slots of a partition's dismantled VPs to whoever makes the next VP.
     fn forget_vps(&self, cell: &PartitionCell) {
         let mut body = cell.body.lock();
+        self.hide(cell, &mut body);
         let vps = body.vps;
         for slot in vps.into_iter().flatten() {
             self.forget_vp(&mut body, slot);

@@ -49,6 +49,8 @@ pub struct Partition {
     pub guest_os_id: u64,
     /// HV_X64_MSR_HYPERCALL.
     pub hypercall_msr: u64,
+    /// The hypercall page, while it is enabled.
+    pub overlay: Option<crate::vp::hypercall_page::Overlay>,
     /// TSC when it was made.
     pub created: u64,
 }
@@ -67,6 +69,7 @@ impl Partition {
             mapped_pages: 0,
             guest_os_id: 0,
             hypercall_msr: 0,
+            overlay: None,
             created: 0,
         }
     }

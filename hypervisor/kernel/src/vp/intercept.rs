@@ -70,6 +70,9 @@ impl<M: Machine> Kernel<M> {
             return;
         }
         let body = running.partition.body.lock();
+        if Self::writes_hypercall_page(running, &body, access.gpa.page()) {
+            return;
+        }
         let Some(slat) = body.slat.live() else {
             return;
         };

@@ -1,6 +1,7 @@
 //! Virtual processors: their state, and how an LP runs them.
 
 pub mod exit;
+pub mod hypercall_page;
 pub mod inbox;
 pub mod intercept;
 pub mod ipi;

@@ -96,6 +96,9 @@ impl<M: Machine> Kernel<M> {
     fn synthetic_value(&self, running: &Running<'_, M>, index: u32) -> Option<u64> {
         let cell = running.partition;
         let privileges = cell.privileges.load(Ordering::Relaxed);
+        if needs(index) & !privileges != 0 {
+            return None;
+        }
         let vp = &*running.vp;
         match index {
             msr::VP_INDEX => Some(u64::from(vp.index.0)),
@@ -106,15 +109,19 @@ impl<M: Machine> Kernel<M> {
             msr::APIC_FREQUENCY => Some(guest::apic::bus_frequency(self.machine.tsc_hz())),
             msr::TPR => Some(u64::from(vp.vcpu.task_priority()) << 4),
             msr::VP_ASSIST_PAGE => Some(vp.assist_msr),
-            _ if privileges & privilege::SYNIC_MSRS != 0 => vp.synic.read(index),
-            _ => None,
+            msr::VP_RUNTIME => Some(self.run_time(running)),
+            _ => vp.synic.read(index),
         }
     }
 
     fn set_synthetic(&self, running: &mut Running<'_, M>, index: u32, value: u64) -> Option<()> {
         let cell = running.partition;
+        if needs(index) & !cell.privileges.load(Ordering::Relaxed) != 0 {
+            return None;
+        }
         match index {
-            msr::GUEST_OS_ID => cell.body.lock().guest_os_id = value,
+            msr::GUEST_OS_ID => self.set_guest_os(cell, value),
+            msr::HYPERCALL => return self.set_hypercall_page(cell, value),
             msr::EOI if value == 0 => {
                 running.vp.apic.end_of_interrupt();
             }
@@ -130,10 +137,6 @@ impl<M: Machine> Kernel<M> {
     }
 
     fn set_synic(&self, running: &mut Running<'_, M>, index: u32, value: u64) -> Option<()> {
-        let privileges = running.partition.privileges.load(Ordering::Relaxed);
-        if privileges & privilege::SYNIC_MSRS == 0 {
-            return None;
-        }
         let effect = running.vp.synic.write(index, value)?;
         if effect == synic::Effect::LookForMessages {
             self.deliver_messages(running);
@@ -143,7 +146,30 @@ impl<M: Machine> Kernel<M> {
 
     /// Time since a TSC value in units of 100 ns.
     pub(crate) fn reference_time(&self, since: u64) -> u64 {
-        let ticks = u128::from(self.machine.now().wrapping_sub(since));
-        (ticks * 10_000_000 / u128::from(self.machine.tsc_hz().max(1))) as u64
+        self.time_of(self.machine.now().wrapping_sub(since))
+    }
+
+    /// Ticks in units of 100 ns.
+    fn time_of(&self, ticks: u64) -> u64 {
+        (u128::from(ticks) * 10_000_000 / u128::from(self.machine.tsc_hz().max(1))) as u64
+    }
+
+    /// Time that the VP has had an LP, this turn included.
+    fn run_time(&self, running: &Running<'_, M>) -> u64 {
+        let now = self.machine.now().wrapping_sub(running.started);
+        self.time_of(running.cell.counters.guest_ticks.get().wrapping_add(now))
+    }
+}
+
+/// The privileges that an MSR of the hypercall interface needs (TLFS, "Partition privileges").
+const fn needs(index: u32) -> u64 {
+    match index {
+        msr::GUEST_OS_ID | msr::HYPERCALL => privilege::HYPERCALL_MSRS,
+        msr::VP_INDEX => privilege::VP_INDEX,
+        msr::VP_RUNTIME => privilege::VP_RUNTIME,
+        msr::TIME_REF_COUNT => privilege::REFERENCE_COUNTER,
+        msr::TSC_FREQUENCY | msr::APIC_FREQUENCY => privilege::FREQUENCY_MSRS,
+        msr::EOI | msr::ICR | msr::TPR | msr::VP_ASSIST_PAGE => privilege::APIC_MSRS,
+        _ => privilege::SYNIC_MSRS,
     }
 }

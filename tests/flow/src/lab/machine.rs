@@ -73,6 +73,10 @@ impl Machine for HostMachine {
         40
     }
 
+    fn hypercall_code(&self) -> &'static [u8] {
+        &[0x0f, 0x01, 0xd9, 0xc3]
+    }
+
     fn read(&self, from: Spa, to: &mut [u8]) {
         check(from, to.len());
         bytes::get(&state().memory, from.as_u64(), to);

@@ -248,6 +248,12 @@ impl Vcpu for HostVcpu {
 
 /// Whether a VP's guest has interrupts on; turns them on or off.
 impl HostVcpu {
+    /// Real mode or protected mode, at a privilege level.
+    pub fn set_mode(&mut self, real: bool, cpl: u8) {
+        self.block.save.cr0 = self.block.save.cr0 & !1 | u64::from(!real);
+        self.block.save.cpl = cpl;
+    }
+
     /// Turns the guest's interrupts on or off.
     pub fn set_interrupts(&mut self, on: bool) {
         let flags = &mut self.block.save.rflags;
