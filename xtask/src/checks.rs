@@ -20,6 +20,20 @@ const MAY_BE_UNSAFE: [&str; 4] = [
 ];
 const ARCHITECTURE: &str = "hypervisor/ARCHITECTURE.md";
 
+/// Folders that must not know whose IOMMU the machine has.
+const VENDOR_FREE: [&str; 4] = [
+    "hypervisor/device/",
+    "hypervisor/abi/",
+    "hypervisor/kernel/",
+    "root-agent/",
+];
+/// Words of one vendor's IOMMU, anywhere in a line.
+const VENDOR_WORDS: [&str; 10] = [
+    "vt-d", "vtd", "amd-vi", "amdvi", "intel", "dmar", "ivrs", "drhd", "ivhd", "irte",
+];
+/// The same, only as whole words.
+const VENDOR_WHOLE_WORDS: [&str; 2] = ["amd", "dte"];
+
 /// A rule with what it found.
 #[derive(Clone, Debug)]
 pub struct Check {
@@ -63,10 +77,40 @@ pub fn run() -> Result<Vec<Check>> {
             violations: citations(&files, &numbers(&architecture)),
         },
         Check {
+            rule: "no vendor's words above the IOMMU dialects",
+            violations: vendor_words(&files),
+        },
+        Check {
             rule: "no paths of one machine",
             violations: machine_paths(&files),
         },
     ])
+}
+
+/// Lines of vendor-free folders that hold a vendor's word.
+fn vendor_words(files: &[(String, String)]) -> Vec<String> {
+    let mut found = Vec::new();
+    let inside = |path: &String| VENDOR_FREE.iter().any(|folder| path.starts_with(folder));
+    for (path, text) in files.iter().filter(|(path, _)| inside(path)) {
+        for (number, line) in text.lines().enumerate() {
+            if let Some(word) = vendor_word(line) {
+                found.push(format!("{path}:{}: \"{word}\"", number + 1));
+            }
+        }
+    }
+    found
+}
+
+fn vendor_word(line: &str) -> Option<&'static str> {
+    let line = line.to_lowercase();
+    let whole = |word: &&&str| {
+        line.split(|letter: char| !letter.is_alphanumeric() && letter != '_')
+            .any(|it| it == **word)
+    };
+    let anywhere = VENDOR_WORDS.iter().find(|word| line.contains(**word));
+    anywhere
+        .or_else(|| VENDOR_WHOLE_WORDS.iter().find(whole))
+        .copied()
 }
 
 /// Every text file below `folder` as (path from the root, text), without build products and hidden folders.
@@ -262,6 +306,24 @@ fn has_absolute(line: &str, start: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn vendors_words_are_found_and_others_are_not() {
+        for line in ["the AMD unit", "a DTE.", "VT-d", "read_ivrs(x)", "irte"] {
+            assert!(vendor_word(line).is_some(), "{line}");
+        }
+        for line in ["a virtual amdahl", "update", "commanded", "unit"] {
+            assert_eq!(vendor_word(line), None);
+        }
+    }
+
+    #[test]
+    fn no_vendors_word_stands_where_none_may() {
+        let rule = "no vendor's words above the IOMMU dialects";
+        let checks = run().expect("a readable tree");
+        let check = checks.iter().find(|it| it.rule == rule).expect("the rule");
+        assert!(check.violations.is_empty(), "{:#?}", check.violations);
+    }
 
     #[test]
     fn crates_that_must_forbid_unsafe() {

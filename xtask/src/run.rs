@@ -81,6 +81,8 @@ const EXIT_CODES: &str = "Exit codes: 0 the demonstration's page was fetched (--
 pub enum IommuChoice {
     /// VT-d with interrupt remapping
     Intel,
+    /// AMD-Vi with interrupt remapping
+    Amd,
     /// No IOMMU
     None,
 }
@@ -193,6 +195,7 @@ impl Run {
     fn machine(&self) -> Config {
         let iommu = match self.iommu {
             IommuChoice::Intel => Iommu::Intel,
+            IommuChoice::Amd => Iommu::Amd,
             IommuChoice::None => Iommu::None,
         };
         let extra: Vec<&str> = self.qemu_args.iter().map(String::as_str).collect();

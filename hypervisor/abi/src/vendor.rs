@@ -30,7 +30,7 @@ structures! {
         lps: u32,
         /// IOMMUs.
         iommus: u32,
-        /// 0 AMD SVM, 1 Intel VMX.
+        /// 0 SVM, 1 VMX.
         processor_dialect: u32,
         /// Bit 0 DMA remapping works, bit 1 interrupt remapping works.
         assignment: u32,

@@ -1,7 +1,7 @@
 //! A bounded walk of a guest's own page tables: for the bytes of an instruction that hardware did not capture, and for
 //! TranslateVirtualAddress. Each entry is read once, and nothing is written (accessed and dirty bits stay).
 //!
-//! AMD APM volume 2, "Page Translation and Protection"; Intel SDM volume 3, "Paging".
+//! APM volume 2, "Page Translation and Protection"; SDM volume 3, "Paging".
 
 use abi::register;
 use address::{Gpa, PAGE_SIZE};

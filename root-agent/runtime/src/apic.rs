@@ -1,4 +1,4 @@
-//! The local APIC in x2APIC mode (Intel SDM volume 3, "Extended xAPIC"; AMD APM volume 2, section 16.3 onwards).
+//! The local APIC in x2APIC mode (SDM volume 3, "Extended xAPIC"; APM volume 2, section 16.3 onwards).
 
 use crate::{interrupt, msr};
 

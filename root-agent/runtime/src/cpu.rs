@@ -143,7 +143,7 @@ pub(crate) fn cr4() -> u64 {
     value
 }
 
-/// Whether the processor says AMD (or Hygon): its hypercall instruction is VMMCALL.
+/// Whether the processor is of the kind whose hypercall instruction is VMMCALL.
 #[must_use]
 pub fn is_amd() -> bool {
     let id = cpuid(0, 0);

@@ -110,6 +110,8 @@ pub enum Iommu {
     None,
     /// VT-d with interrupt remapping in extended mode.
     Intel,
+    /// AMD-Vi, x2APIC destinations.
+    Amd,
     /// VT-d that translates DMA but cannot remap interrupts.
     IntelWithoutRemapping,
 }

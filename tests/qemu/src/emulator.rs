@@ -174,6 +174,7 @@ fn processor(words: &mut Words, config: &Config) {
     match config.iommu {
         Iommu::None => {}
         Iommu::Intel => words.add("-device", format!("intel-iommu,intremap=on,eim=on,{intel}")),
+        Iommu::Amd => words.add("-device", "amd-iommu,intremap=on,xtsup=on"),
         Iommu::IntelWithoutRemapping => {
             words.add(
                 "-device",
