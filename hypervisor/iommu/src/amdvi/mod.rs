@@ -18,8 +18,6 @@ mod irte;
 mod message;
 mod registers;
 mod status;
-#[cfg(test)]
-mod tests;
 
 use address::{PageSize, RequesterId, Spa};
 

@@ -1,1 +1,0 @@
-//! The verbs, on a register block that records what it is asked.
