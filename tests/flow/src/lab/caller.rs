@@ -132,6 +132,39 @@ impl Lab {
         panic!("the call never ends");
     }
 
+    /// Begins a call that takes a partition alone, and leaves it to the turns that follow.
+    pub fn begin(&self, caller: Caller, call: Call, partition: u64) {
+        bytes::put(&self.memory, caller.spa.0, Target { partition }.bytes());
+        let control = CallInput::simple(call as u16).0;
+        self.registers(caller, control, caller.gpa.0, caller.gpa.1);
+        self.script(caller.slot, &[Act::Hypercall]);
+    }
+
+    /// A VP writes an MSR; how it ended is in its events.
+    pub fn write_msr(&self, caller: Caller, msr: u32, value: u64) {
+        self.with_vp(caller.slot, |vp| {
+            vp.vcpu.set_gpr(Gpr::Rcx, msr.into());
+            vp.vcpu.set_gpr(Gpr::Rax, value & 0xffff_ffff);
+            vp.vcpu.set_gpr(Gpr::Rdx, value >> 32);
+        });
+        self.script(caller.slot, &[Act::Exit(guest::Exit::WriteMsr)]);
+        for _ in 0..3 {
+            self.turn(caller.lp);
+        }
+    }
+
+    /// A VP reads an MSR.
+    pub fn read_msr(&self, caller: Caller, msr: u32) -> u64 {
+        self.with_vp(caller.slot, |vp| vp.vcpu.set_gpr(Gpr::Rcx, msr.into()));
+        self.script(caller.slot, &[Act::Exit(guest::Exit::ReadMsr)]);
+        for _ in 0..3 {
+            self.turn(caller.lp);
+        }
+        self.with_vp(caller.slot, |vp| {
+            vp.vcpu.gpr(Gpr::Rdx) << 32 | vp.vcpu.gpr(Gpr::Rax) & 0xffff_ffff
+        })
+    }
+
     /// A call of the root without repetitions.
     pub fn call(&self, call: Call, input: &impl IntoBytesHere) -> Answer {
         self.raw(
@@ -211,13 +244,19 @@ impl Lab {
 
     /// Makes a VP on an LP.
     pub fn create_vp(&self, partition: u64, vp: u32, lp: u16) -> Answer {
+        self.create_vp_on(self.root_on(0), partition, vp, lp)
+    }
+
+    /// The same, by another VP of the root.
+    pub fn create_vp_on(&self, caller: Caller, partition: u64, vp: u32, lp: u16) -> Answer {
         let input = CreateVp {
             partition,
             vp,
             flags: u64::from(lp),
             ..CreateVp::default()
         };
-        self.call(Call::CreateVp, &input)
+        let control = CallInput::simple(Call::CreateVp as u16).0;
+        self.raw(caller, control, input.bytes())
     }
 
     /// Writes registers of a VP.
