@@ -101,6 +101,10 @@ pub fn hypercall_code() -> &'static [u8] {
 }
 
 /// A VP's processor state in the dialect of this machine.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a machine has one dialect, and nothing may be allocated for a VP but its frames"
+)]
 pub enum Vp {
     /// AMD SVM.
     Svm(svm::Svm),

@@ -38,7 +38,7 @@ fn tlb_11_an_lp_inside_the_guest_is_made_to_forget() {
     lab.turn(1);
     let reached = Some(0x2200 << 12);
     assert_eq!(lab.touched(), [reached, reached, None]);
-    assert_eq!(lab.with_vp(child.slot, |vp| vp.intercept_suspend), true);
+    assert!(lab.with_vp(child.slot, |vp| vp.intercept_suspend));
 }
 
 fn bytes(lab: &Lab, caller: Caller, header: &impl IntoBytesHere) {
