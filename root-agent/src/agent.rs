@@ -32,7 +32,7 @@ pub struct Agent<M> {
     pub facts: Facts,
     partitions: Mutex<Vec<Arc<Partition>>>,
     events: Mutex<VecDeque<Event>>,
-    faults: Mutex<VecDeque<Fault>>,
+    faults: Mutex<VecDeque<(Fault, String)>>,
     attached: Mutex<Option<String>>,
 }
 
@@ -104,17 +104,19 @@ impl<M: Machine> Agent<M> {
 
     /// Remembers a fault and tells of it.
     pub fn note_fault(&self, fault: Fault) {
+        // By name, now: the partition may be gone when somebody asks.
+        let partition = self.name_of(fault.partition);
         self.tell(Event::Fault {
             device: device_text(fault.device),
             address: fault.address,
-            partition: self.name_of(fault.partition),
+            partition: partition.clone(),
             detail: fault_text(&fault),
         });
         let mut faults = self.faults.lock();
         if faults.len() >= FAULTS_MAX {
             faults.pop_front();
         }
-        faults.push_back(fault);
+        faults.push_back((fault, partition));
     }
 
     /// Takes what the hypervisor has recorded; a few at a time.
@@ -127,9 +129,9 @@ impl<M: Machine> Agent<M> {
         }
     }
 
-    /// The faults that are remembered.
-    pub fn faults(&self) -> Vec<Fault> {
-        self.faults.lock().iter().copied().collect()
+    /// The faults that are remembered, each with its partition's name at that time.
+    pub fn faults(&self) -> Vec<(Fault, String)> {
+        self.faults.lock().iter().cloned().collect()
     }
 
     /// Shows a child's console to the person, or nobody's.

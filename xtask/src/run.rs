@@ -205,7 +205,11 @@ impl Run {
 
 /// Reads a size as MiB.
 fn mebibytes(text: &str) -> Result<u32, String> {
-    let wrong = || format!("{text} is not a size: write 256M or 1G (at least 1M, at most 64G)");
+    let wrong = || {
+        format!(
+            "{text} is not a size: write 256M or 1G (an even number of MiB, at least 2M, at most 3G)"
+        )
+    };
     let (digits, factor) = match text.strip_suffix(['M', 'm']) {
         Some(digits) => (digits, 1),
         None => (text.strip_suffix(['G', 'g']).ok_or_else(wrong)?, 1024),
@@ -214,7 +218,8 @@ fn mebibytes(text: &str) -> Result<u32, String> {
         .parse::<u32>()
         .ok()
         .and_then(|number| number.checked_mul(factor));
-    size.filter(|size| (1..=64 * 1024).contains(size))
+    // As the root agent: RAM in large pages, below the window of the devices.
+    size.filter(|size| (2..=3072).contains(size) && size.is_multiple_of(2))
         .ok_or_else(wrong)
 }
 
@@ -232,7 +237,8 @@ mod tests {
     fn sizes_are_read() {
         assert_eq!(mebibytes("256M"), Ok(256));
         assert_eq!(mebibytes("2g"), Ok(2048));
-        for wrong in ["", "M", "0M", "256", "65G", "-1M", "4294967295G"] {
+        assert_eq!(mebibytes("3G"), Ok(3072));
+        for wrong in ["", "M", "0M", "3M", "256", "4G", "-1M", "4294967295G"] {
             assert!(mebibytes(wrong).is_err(), "{wrong}");
         }
     }

@@ -78,8 +78,10 @@ pub struct Guest {
 /// The script that boots one guest.
 pub fn for_guest(guest: &Guest) -> String {
     let mut lines = vec![format!(
-        "create guest memory={}M vps={}",
-        guest.memory, guest.vps
+        "create guest memory={}M vps={} image={}",
+        guest.memory,
+        guest.vps,
+        quote(&guest.image)
     )];
     let mut load = format!(
         "load guest {} cmdline={}",
@@ -159,7 +161,7 @@ mod tests {
             ],
             attached: true,
         };
-        let expected = "create guest memory=256M vps=2\n\
+        let expected = "create guest memory=256M vps=2 image=\"my guest.elf\"\n\
             load guest \"my guest.elf\" cmdline=\"a \\\"b\\\"\" module=init.img\n\
             assign guest 0000:00:10.0\nassign guest 0000:00:11.0 without-reset\nstart guest\nconsole guest\n";
         assert_eq!(for_guest(&guest), expected);

@@ -75,9 +75,9 @@ pub const COMMANDS: &[Spec] = &[
     spec(
         "create",
         (1, 1),
-        &["memory", "vps", "lps"],
-        "NAME [memory=64M] [vps=1] [lps=0,1..]",
-        "makes a partition; VPs go to the listed LPs in turn",
+        &["memory", "vps", "lps", "image"],
+        "NAME [memory=64M] [vps=1] [lps=0,1..] [image=IMAGE]",
+        "makes a partition, if the image can be loaded into it; VPs go to the listed LPs in turn",
     ),
     spec(
         "load",
@@ -207,19 +207,25 @@ pub fn find(word: &Word) -> Result<&'static Spec, Failure> {
 
 /// Answers `help`.
 pub fn help(arguments: &Arguments) -> Result<Reply, Failure> {
-    let row = |spec: &Spec| {
-        Row::new()
-            .with("command", spec.name)
-            .with("arguments", spec.usage)
-            .with("what", spec.help)
-    };
     let Some(name) = arguments.optional_word(0) else {
-        return Ok(Reply::of(COMMANDS.iter().map(row)));
+        let row = |spec: &Spec| {
+            Row::new()
+                .with("command", spec.name)
+                .with("what", spec.help)
+        };
+        let mut reply = Reply::of(COMMANDS.iter().map(row));
+        reply.result = Row::new().with("more", "help COMMAND says how it is written");
+        return Ok(reply);
     };
     let found = COMMANDS.iter().find(|spec| spec.name == name);
     let spec =
         found.ok_or_else(|| Failure::not_found(format!("there is no command \"{name}\"")))?;
-    Ok(Reply::of(core::iter::once(row(spec))))
+    let usage = format!("{} {}", spec.name, spec.usage);
+    Ok(Reply::result(
+        Row::new()
+            .with("usage", usage.trim_end())
+            .with("what", spec.help),
+    ))
 }
 
 /// Words that may stand at the end of what was typed, for completion.

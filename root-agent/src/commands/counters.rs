@@ -13,10 +13,10 @@ use crate::protocol::reply::{Reply, Row};
 pub fn faults<M: Machine>(agent: &Agent<M>) -> Result<Reply, Failure> {
     agent.collect_faults();
     let faults = agent.faults();
-    let mut reply = Reply::of(faults.iter().map(|fault| {
+    let mut reply = Reply::of(faults.iter().map(|(fault, partition)| {
         Row::new()
             .with("device", device_text(fault.device))
-            .with("partition", agent.name_of(fault.partition))
+            .with("partition", partition)
             .with("address", format!("{:#x}", fault.address))
             .with("what", fault_text(fault))
             .with("lost", fault.lost)

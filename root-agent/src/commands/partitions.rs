@@ -59,6 +59,10 @@ pub fn create<M: Machine>(agent: &Agent<M>, arguments: &Arguments) -> Result<Rep
         let sentence = alloc::format!("1 to {VPS_MAX} VPs were expected, found {count}");
         return Err(Failure::usage(sentence));
     }
+    if let Some(image) = arguments.value("image") {
+        // One that load would refuse is refused here, before anything is made.
+        partition::load::check(agent, image, memory)?;
+    }
     let plan = Plan {
         name: arguments.word(0)?.into(),
         memory,

@@ -7,6 +7,8 @@ use crate::protocol::reply::{Reply, Row};
 
 /// Columns that a line of a terminal has room for.
 const COLUMNS_MAX: usize = 13;
+/// Values of a result that are all shown; in a longer one, zeroes only hide the rest.
+const LINES_MAX: usize = 20;
 
 /// Writes rows below headings where they have the same keys, each row as a list of its own where they have not.
 #[must_use]
@@ -19,14 +21,39 @@ pub fn render(reply: &Reply) -> String {
         if single_text(first) {
             lines(&mut text, table);
         } else if first.0.len() > COLUMNS_MAX {
-            table.iter().for_each(|row| list(&mut text, row));
+            turned(&mut text, table);
         } else {
             grid(&mut text, table);
         }
         rows = rest;
     }
-    list(&mut text, &reply.result);
+    if reply.result.0.len() > LINES_MAX {
+        turned(&mut text, core::slice::from_ref(&reply.result));
+    } else {
+        list(&mut text, &reply.result);
+    }
     text
+}
+
+/// A column for each row, a line for each key; lines of zeroes are left out.
+fn turned(text: &mut String, rows: &[Row]) {
+    let Some(first) = rows.first() else { return };
+    let lines = (0..first.0.len()).filter_map(|index| {
+        let cells = rows.iter().filter_map(|row| row.0.get(index));
+        let zero = index > 0 && cells.clone().all(|pair| pair.1 == "0");
+        let key = first.0.get(index).map(|pair| ("", pair.0.clone()));
+        let cells = cells.map(|pair| ("", pair.1.clone()));
+        (!zero).then(|| Row(key.into_iter().chain(cells).map(owned).collect()))
+    });
+    let lines: Vec<Row> = lines.collect();
+    let widths = widths(&lines);
+    for row in &lines {
+        line(text, row.0.iter().map(|pair| pair.1.as_str()), &widths);
+    }
+}
+
+fn owned((key, value): (&str, String)) -> (String, String) {
+    (key.into(), value)
 }
 
 /// One value a line.
@@ -56,21 +83,22 @@ fn lines(text: &mut String, rows: &[Row]) {
 
 fn grid(text: &mut String, rows: &[Row]) {
     let Some(first) = rows.first() else { return };
-    let heading: Vec<&str> = first.0.iter().map(|pair| pair.0.as_str()).collect();
-    let width = |column: usize, heading: &str| {
-        let cells = rows.iter().filter_map(|row| row.0.get(column));
-        let widest = cells.map(|pair| pair.1.chars().count()).max();
-        widest.unwrap_or(0).max(heading.len())
-    };
-    let widths: Vec<usize> = heading
-        .iter()
-        .enumerate()
-        .map(|(column, heading)| width(column, heading))
-        .collect();
-    line(text, heading.iter().copied(), &widths);
+    let widths = widths(rows);
+    line(text, first.0.iter().map(|pair| pair.0.as_str()), &widths);
     for row in rows {
         line(text, row.0.iter().map(|pair| pair.1.as_str()), &widths);
     }
+}
+
+/// How wide each column is, its key included.
+fn widths(rows: &[Row]) -> Vec<usize> {
+    let columns = rows.first().map_or(0, |row| row.0.len());
+    let wide = |column: usize| {
+        let cells = rows.iter().filter_map(|row| row.0.get(column));
+        let widths = cells.map(|pair| pair.0.chars().count().max(pair.1.chars().count()));
+        widths.max().unwrap_or(0)
+    };
+    (0..columns).map(wide).collect()
 }
 
 fn line<'a>(text: &mut String, cells: impl Iterator<Item = &'a str>, widths: &[usize]) {
@@ -96,5 +124,20 @@ mod tests {
             result: Row::new().with("count", 2),
         };
         assert_eq!(render(&reply), "lp  vps\n0   12\n10  1\ncount: 2\n");
+    }
+
+    #[test]
+    fn many_values_stand_below_each_other_without_the_zeroes() {
+        let row = |lp: u32, count: u32| {
+            let head = Row::new().with("lp", lp).with("nothing", 0);
+            (0..COLUMNS_MAX).fold(head, |row, _| row.with("count", count))
+        };
+        let reply = Reply {
+            rows: alloc::vec![row(0, 7), row(1, 0)],
+            result: Row::new(),
+        };
+        let text = render(&reply);
+        assert!(text.starts_with("lp     0  1\ncount  7  0\n"), "{text}");
+        assert!(!text.contains("nothing"), "{text}");
     }
 }

@@ -28,6 +28,19 @@ pub struct Order {
     pub modules: Vec<String>,
 }
 
+/// Whether an image can be loaded into a partition with this much memory.
+pub fn check<M: Machine>(agent: &Agent<M>, name: &str, memory: u64) -> Result<(), Failure> {
+    let bytes = file(&agent.machine, name)?;
+    let parsed = guest_image::parse(bytes, memory);
+    parsed
+        .map(|_| ())
+        .map_err(|refusal| bad_image(name, &refusal))
+}
+
+fn bad_image(name: &str, refusal: &str) -> Failure {
+    Failure::new("BAD_IMAGE", format!("{name} is refused: {refusal}"))
+}
+
 /// Loads an image. All is checked before a byte of the guest changes.
 pub fn load<M: Machine>(
     agent: &Agent<M>,
@@ -40,12 +53,7 @@ pub fn load<M: Machine>(
     }
     let machine = &agent.machine;
     let memory = partition.memory.size();
-    let bad = |refusal: String| {
-        Failure::new(
-            "BAD_IMAGE",
-            format!("{} is refused: {refusal}", order.image),
-        )
-    };
+    let bad = |refusal: String| bad_image(&order.image, &refusal);
     let image = guest_image::parse(file(machine, &order.image)?, memory).map_err(bad)?;
     let modules = place_modules(machine, &image, order, memory)?;
     let named: Vec<Module> = modules.iter().map(|(module, _)| module.clone()).collect();

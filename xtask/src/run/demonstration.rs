@@ -155,7 +155,7 @@ impl Watch<'_> {
                     event.fields.get("line").unwrap_or_default()
                 );
             }
-            "script" => return self.bad(script_error(event)),
+            "script" => return self.ends(code::REFUSED, script_error(event)),
             "stopped" if !self.fetched => {
                 return self.bad(format!(
                     "{of_child} stopped before it served its page: {}",
@@ -170,8 +170,12 @@ impl Watch<'_> {
 
     /// In a terminal the person sees the console and decides; without one it is the end.
     fn bad(&self, sentence: String) -> Result<()> {
+        self.ends(code::FAILURE, sentence)
+    }
+
+    fn ends(&self, code: u8, sentence: String) -> Result<()> {
         if self.options.headless {
-            return Err(self.session.failed(code::FAILURE, sentence));
+            return Err(self.session.failed(code, sentence));
         }
         self.tell(sentence);
         Ok(())
