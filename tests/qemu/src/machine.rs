@@ -96,7 +96,9 @@ impl Machine {
         for (name, bytes) in &config.contents {
             volume::write(&files.volume, name, bytes)?;
         }
-        if let Some(stage) = &config.stage {
+        // A stage that does nothing is none.
+        let stage = config.stage.as_ref().filter(|_| kit.replaced_by.is_none());
+        if let Some(stage) = stage {
             volume::put_before_the_loader(&files.volume, &kit.artifacts, stage)?;
         }
         let (wires, ports) = wires(config)?;
@@ -187,6 +189,15 @@ impl Machine {
         }
     }
 
+    /// How long to wait at most: a payload that only halts need not be waited for as long as one that works.
+    pub fn patience(&self, within: Duration) -> Duration {
+        if self.replaced_by.is_some() {
+            within.min(Duration::from_secs(8))
+        } else {
+            within
+        }
+    }
+
     /// A partition name that this machine has not seen.
     pub fn name(&self, stem: &str) -> String {
         format!("{stem}{}", self.next_name.fetch_add(1, Ordering::Relaxed))
@@ -225,6 +236,7 @@ impl Machine {
         wanted: impl Fn(&str) -> bool,
     ) -> Result<(usize, String)> {
         let accepted = |event: &Event| console_line(event, name).is_some_and(&wanted);
+        let within = self.patience(within);
         let found = self.client.wait_event(start, within, accepted);
         let (next, event) = found.ok_or_else(|| {
             let heard = self.lines(name, start).join(" | ");
@@ -250,6 +262,7 @@ impl Machine {
     pub fn wait_stopped(&self, name: &str, start: usize, within: Duration) -> Result<Outcome> {
         let ours =
             |event: &Event| event.name == "stopped" && event.fields.get("partition") == Some(name);
+        let within = self.patience(within);
         let found = self.client.wait_event(start, within, ours);
         let (_, event) = found.ok_or_else(|| {
             let heard = self.lines(name, start).join(" | ");

@@ -35,7 +35,7 @@ fn config() -> Config {
 
 /// Sends frames until the stage says that one has come; where its ring is, and how long.
 fn receiving(machine: &mut Machine) -> Result<(u64, usize)> {
-    let end = std::time::Instant::now() + BOOT_TIME;
+    let end = std::time::Instant::now() + machine.patience(BOOT_TIME);
     while std::time::Instant::now() < end {
         frames::shout(machine.wire(0)?);
         std::thread::sleep(Duration::from_millis(50));

@@ -11,7 +11,7 @@ use crate::scenario::Scenario;
 use super::{E0, SHORT, full};
 
 /// How often a child lives.
-const LIVES: u32 = 100;
+const LIVES: u32 = 1000;
 
 pub fn scenarios() -> Vec<Scenario> {
     vec![

@@ -44,7 +44,7 @@ fn two_children(machine: &mut Machine) -> Result<()> {
         let lines = machine.lines(child.name(), 0);
         lines.iter().any(|line| line == "net: ping ok 5")
     };
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + machine.patience(PATIENCE);
     let mut counts = Counts::default();
     while Instant::now() < deadline {
         frames::switch(&wires, &mut counts, Duration::from_millis(200))?;
@@ -104,7 +104,7 @@ fn by_message(machine: &mut Machine, kind: &str) -> Result<()> {
     };
     let child = Child::start(machine, &order)?;
     let wires = [machine.wire(IGB.0)?];
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + machine.patience(PATIENCE);
     let mut counts = Counts::default();
     let mut checked = false;
     while Instant::now() < deadline {
