@@ -8,6 +8,7 @@
 pub mod config;
 pub mod dmar;
 pub mod guard;
+pub mod hypercall;
 pub mod ivrs;
 pub mod machine;
 pub mod madt;
@@ -27,7 +28,12 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 6] = [
+pub const TARGETS: [Target; 7] = [
+    Target {
+        name: "hypercall",
+        run: hypercall::run,
+        mutations: 40,
+    },
     Target {
         name: "madt",
         run: madt::run,
