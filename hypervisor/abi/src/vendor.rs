@@ -147,7 +147,8 @@ structures! {
         /// LP where `partition` is 0.
         lp: u64,
     }
-    /// Output of VendorCounters.
+    /// Output of VendorCounters: of a partition, sums over the VPs that it has; of an LP, sums over the VPs bound there, and
+    /// nothing that partitions alone have. They begin anew with each VP; `dma_faults` with each partition.
     Counters: 240 {
         /// Exits by reason, indexed as [`EXIT_NAMES`].
         exits: [u64; 16],
@@ -175,7 +176,7 @@ structures! {
         devices: u64,
         /// Device interrupts mapped.
         interrupts: u64,
-        /// TSC ticks in guest mode.
+        /// TSC ticks that VPs had their LPs, the hypervisor's work for them included; a turn counts when it ends.
         guest_ticks: u64,
         /// Times a VP was preempted at the end of its time slice.
         preemptions: u64,

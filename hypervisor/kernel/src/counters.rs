@@ -49,7 +49,7 @@ pub struct VpCounters {
     pub injections: Counter,
     /// Intercept messages.
     pub messages: Counter,
-    /// Ticks in guest mode.
+    /// TSC ticks that it had its LP, the hypervisor's work for it included; a turn counts when it ends.
     pub guest_ticks: Counter,
     /// Times it gave way at the end of its slice.
     pub preemptions: Counter,

@@ -61,79 +61,81 @@ fn hc_16_a_child_is_refused_every_call_that_manages() {
     }
 }
 
+/// Which right each call needs.
+const RIGHTS: [(u64, &[Call]); 6] = [
+    (
+        privilege::CREATE_PARTITIONS,
+        &[
+            Call::CreatePartition,
+            Call::InitializePartition,
+            Call::FinalizePartition,
+            Call::DeletePartition,
+            Call::GetPartitionProperty,
+            Call::SetPartitionProperty,
+            Call::GetNextChildPartition,
+            Call::MapGpaPages,
+            Call::UnmapGpaPages,
+            Call::CreateVp,
+            Call::DeleteVp,
+            Call::GetVpRegisters,
+            Call::SetVpRegisters,
+            Call::TranslateVirtualAddress,
+            Call::AssertVirtualInterrupt,
+        ],
+    ),
+    (privilege::ACCESS_PARTITION_ID, &[Call::GetPartitionId]),
+    (
+        privilege::ACCESS_MEMORY_POOL,
+        &[
+            Call::DepositMemory,
+            Call::WithdrawMemory,
+            Call::GetMemoryBalance,
+        ],
+    ),
+    (privilege::ACCESS_STATS, &[Call::VendorCounters]),
+    (
+        privilege::START_VIRTUAL_PROCESSOR,
+        &[Call::StartVirtualProcessor],
+    ),
+    (
+        privilege::CPU_MANAGEMENT,
+        &[
+            Call::MapDeviceInterrupt,
+            Call::UnmapDeviceInterrupt,
+            Call::RetargetDeviceInterrupt,
+            Call::AttachDevice,
+            Call::DetachDevice,
+            Call::CreateDeviceDomain,
+            Call::AttachDeviceDomain,
+            Call::MapDeviceGpaPages,
+            Call::UnmapDeviceGpaPages,
+            Call::DetachDeviceDomain,
+            Call::DeleteDeviceDomain,
+            Call::QueryDeviceDomain,
+            Call::FlushDeviceDomain,
+            Call::VendorReadLog,
+            Call::VendorSystemInfo,
+            Call::VendorWriteConfig,
+            Call::VendorDeclareReset,
+            Call::VendorDeviceInfo,
+            Call::VendorIommuInfo,
+            Call::VendorTakeFault,
+            Call::VendorPower,
+            Call::VendorDomainInfo,
+            Call::VendorInterruptInfo,
+            Call::VendorWhyNot,
+        ],
+    ),
+];
+
 /// HC-16: the root without one right at a time, and the control that with it the same call is not denied.
 #[test]
 fn hc_16_each_right_is_needed_singly() {
     let lab = Lab::new();
     let (id, _) = lab.guest(0x2100, 40, 0);
-    let table = [
-        (
-            privilege::CREATE_PARTITIONS,
-            &[
-                Call::CreatePartition,
-                Call::InitializePartition,
-                Call::FinalizePartition,
-                Call::DeletePartition,
-                Call::GetPartitionProperty,
-                Call::SetPartitionProperty,
-                Call::GetNextChildPartition,
-                Call::MapGpaPages,
-                Call::UnmapGpaPages,
-                Call::CreateVp,
-                Call::DeleteVp,
-                Call::GetVpRegisters,
-                Call::SetVpRegisters,
-                Call::TranslateVirtualAddress,
-                Call::AssertVirtualInterrupt,
-            ][..],
-        ),
-        (privilege::ACCESS_PARTITION_ID, &[Call::GetPartitionId]),
-        (
-            privilege::ACCESS_MEMORY_POOL,
-            &[
-                Call::DepositMemory,
-                Call::WithdrawMemory,
-                Call::GetMemoryBalance,
-            ],
-        ),
-        (privilege::ACCESS_STATS, &[Call::VendorCounters]),
-        (
-            privilege::START_VIRTUAL_PROCESSOR,
-            &[Call::StartVirtualProcessor],
-        ),
-        (
-            privilege::CPU_MANAGEMENT,
-            &[
-                Call::MapDeviceInterrupt,
-                Call::UnmapDeviceInterrupt,
-                Call::RetargetDeviceInterrupt,
-                Call::AttachDevice,
-                Call::DetachDevice,
-                Call::CreateDeviceDomain,
-                Call::AttachDeviceDomain,
-                Call::MapDeviceGpaPages,
-                Call::UnmapDeviceGpaPages,
-                Call::DetachDeviceDomain,
-                Call::DeleteDeviceDomain,
-                Call::QueryDeviceDomain,
-                Call::FlushDeviceDomain,
-                Call::VendorReadLog,
-                Call::VendorSystemInfo,
-                Call::VendorWriteConfig,
-                Call::VendorDeclareReset,
-                Call::VendorDeviceInfo,
-                Call::VendorIommuInfo,
-                Call::VendorTakeFault,
-                Call::VendorPower,
-                Call::VendorDomainInfo,
-                Call::VendorInterruptInfo,
-                Call::VendorWhyNot,
-            ],
-        ),
-    ];
     let mut input = vec![0u8; 4096];
     input[..8].copy_from_slice(&id.to_le_bytes());
-    for (bit, calls) in table {
+    for (bit, calls) in RIGHTS {
         for &call in calls {
             set_privileges(&lab, 1, privilege::ROOT & !bit);
             let before = lab.snapshot();
@@ -179,9 +181,9 @@ fn hc_03_bad_parameter_pages_are_refused_before_anything_is_done() {
         (good.0, 0xfee0_0000, Status::INVALID_PARAMETER),
         (1 << 52, good.1, Status::INVALID_PARAMETER),
         (good.0, 1 << 52, Status::INVALID_PARAMETER),
-        (u64::MAX & !7, good.1, Status::INVALID_ALIGNMENT),
-        (u64::MAX & !0xfff, good.1, Status::INVALID_PARAMETER),
-        (good.0, u64::MAX & !0xfff, Status::INVALID_PARAMETER),
+        (!7, good.1, Status::INVALID_ALIGNMENT),
+        (!0xfff, good.1, Status::INVALID_PARAMETER),
+        (good.0, !0xfff, Status::INVALID_PARAMETER),
         (good.0, good.0, Status::INVALID_ALIGNMENT),
         (good.0, good.0 + 8, Status::INVALID_ALIGNMENT),
     ];
@@ -205,7 +207,7 @@ fn hc_03_the_last_address_is_an_error_and_nothing_worse() {
     let lab = Lab::new();
     let root = lab.root_on(0);
     let call = CallInput::simple(Call::GetPartitionId as u16).0;
-    lab.registers(root, call, u64::MAX, u64::MAX & !7);
+    lab.registers(root, call, u64::MAX, !7);
     assert_eq!(lab.perform(root).status(), Status::INVALID_PARAMETER);
     // What a call without parameters has in the register for them does not count.
     lab.registers(root, call, root.gpa.1 + 4, root.gpa.1);

@@ -243,23 +243,27 @@ fn hc_19_the_hypercall_page_hides_a_page_and_gives_it_back() {
         lab.map(id, 0x40, &[0x2300], RAM).status,
         Status::OBJECT_IN_USE
     );
-    // Elsewhere, over nothing; then off, by the guest OS id.
+    the_page_moves_and_goes(&lab, child, read);
+    lab.end(id);
+}
+
+/// Elsewhere, over nothing; then off, by the guest OS id.
+fn the_page_moves_and_goes(lab: &Lab, child: Caller, read: Act) {
     lab.write_msr(child, msr::HYPERCALL, 0x50_0001);
     let far = Act::Touch {
         gpa: 0x50_0000,
         write: false,
     };
     lab.script(child.slot, &[read, far]);
-    turns(&lab, 1, 4);
+    turns(lab, 1, 4);
     assert!(matches!(lab.touched()[..], [Some(0x220_0000), Some(_)]));
     lab.write_msr(child, msr::GUEST_OS_ID, 0);
     lab.script(child.slot, &[far]);
-    turns(&lab, 1, 4);
+    turns(lab, 1, 4);
     assert_eq!(lab.touched(), [None]);
     let mut text = [0; 5];
     get(&lab.memory, 0x2200 << 12, &mut text);
     assert_eq!(&text, b"below");
-    lab.end(id);
 }
 
 #[test]
