@@ -154,7 +154,8 @@ impl Machine {
     /// The line of the serial log with which the hypervisor or the root agent gave up, when one did.
     pub fn panic_line(&self) -> Option<String> {
         let log = self.serial_log();
-        let gave_up = |line: &&str| line.contains("PANIC") || line.contains("panicked at");
+        let signs = ["PANIC", "panicked at", "ERROR: cannot start"];
+        let gave_up = |line: &&str| signs.iter().any(|sign| line.contains(sign));
         log.lines().find(gave_up).map(str::to_string)
     }
 

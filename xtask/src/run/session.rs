@@ -48,7 +48,7 @@ impl<'k> Session<'k> {
             std::thread::sleep(Duration::from_millis(50));
         }
         if let Some(line) = self.machine.panic_line() {
-            return Err(self.failed(code::HYPERVISOR, format!("the machine panicked: {line}")));
+            return Err(self.failed(code::HYPERVISOR, format!("the hypervisor gave up: {line}")));
         }
         let events = self.machine.client().events_from(seen);
         self.seen += events.len();
