@@ -228,7 +228,8 @@ pub fn help(arguments: &Arguments) -> Result<Reply, Failure> {
     ))
 }
 
-/// Words that may stand at the end of what was typed, for completion.
+/// Words that may stand at the end of what was typed, for completion. Names of devices have colons, those of files
+/// dots, those of partitions neither.
 #[must_use]
 pub fn candidates(before: &str, names: &[String]) -> Vec<String> {
     let mut words = before.split_whitespace();
@@ -242,6 +243,34 @@ pub fn candidates(before: &str, names: &[String]) -> Vec<String> {
     if spec.name == "help" {
         return COMMANDS.iter().map(|spec| spec.name.to_string()).collect();
     }
-    let keys = spec.keys.iter().map(|key| format!("{key}="));
-    keys.chain(names.iter().cloned()).collect()
+    let place = before.split_whitespace().count() - usize::from(!before.ends_with(' '));
+    let wanted = spec.usage.split(' ').nth(place.saturating_sub(1));
+    let fits = |name: &&String| match wanted.unwrap_or("").trim_matches(['[', ']']) {
+        "NAME" | "NAME|detach" => !name.contains([':', '.']),
+        "DEVICE" => name.contains(':'),
+        "IMAGE" => name.contains('.') && !name.contains(':'),
+        _ => true,
+    };
+    let keys = spec.keys.iter().filter(|_| place > spec.words.0);
+    let keys = keys.map(|key| format!("{key}="));
+    keys.chain(names.iter().filter(fits).cloned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_is_completed_by_what_may_stand_there() {
+        let names: Vec<String> = ["net", "net.elf", "0000:00:04.0"].map(Into::into).into();
+        assert_eq!(candidates("assign ", &names), ["net"]);
+        assert_eq!(candidates("assign n", &names), ["net"]);
+        assert_eq!(candidates("assign net ", &names), ["0000:00:04.0"]);
+        assert_eq!(candidates("load net n", &names), ["net.elf"]);
+        assert_eq!(
+            candidates("load net net.elf ", &names)[..2],
+            ["cmdline=", "module="]
+        );
+        assert!(candidates("cre", &names).contains(&"create".to_string()));
+    }
 }
