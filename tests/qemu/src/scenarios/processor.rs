@@ -41,7 +41,12 @@ pub fn scenarios() -> Vec<Scenario> {
             beside_a_heart(m, "cpuid")
         })
         .control_of("cpu_18_virtualisation_instructions"),
-        probe("cpu_29_vp_that_never_yields", never_yields),
+        // Not on Bochs, in either dialect: after an entry to a guest whose IF is clear it holds the host's interrupts back, so
+        // that the timer is not taken and nothing preempts the guest.
+        Scenario {
+            anywhere: false,
+            ..probe("cpu_29_vp_that_never_yields", never_yields)
+        },
         control(
             "cpu_29_control_heartbeat_alone",
             "cpu_29_vp_that_never_yields",
