@@ -10,6 +10,7 @@ pub const COM2: u16 = 0x2f8;
 const DATA: u16 = 0;
 const INTERRUPT_ENABLE: u16 = 1;
 const INTERRUPT_ID: u16 = 2;
+const FIFO_CONTROL: u16 = 2;
 const LINE_CONTROL: u16 = 3;
 const MODEM_CONTROL: u16 = 4;
 const LINE_STATUS: u16 = 5;
@@ -50,12 +51,15 @@ impl Uart {
         port::write8(self.base + DATA, 1);
         port::write8(self.base + INTERRUPT_ENABLE, 0);
         port::write8(self.base + LINE_CONTROL, 3);
-        port::write8(self.base + INTERRUPT_ID, 0x07);
+        port::write8(self.base + FIFO_CONTROL, 0x07);
         port::write8(self.base + MODEM_CONTROL, 0x0b);
     }
 
     /// Raises the UART's interrupt for each received byte, or no more.
     pub fn set_receive_interrupt(self, on: bool) {
+        // FIFO on, its trigger at one byte: with a higher one the interrupt waits until the line has been silent for a
+        // while, and whoever polls meanwhile takes the bytes before it comes.
+        port::write8(self.base + FIFO_CONTROL, 1);
         port::write8(self.base + INTERRUPT_ENABLE, u8::from(on));
     }
 
