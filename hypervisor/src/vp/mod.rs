@@ -122,7 +122,10 @@ macro_rules! arm {
     };
 }
 
+// What every exit asks is always inline: with two arms a call costs more than the choice and the access together, and the
+// compiler, which is told to keep text small, would rather call.
 #[rustfmt::skip]
+#[expect(clippy::inline_always, reason = "the cost of an exit is measured")]
 impl Vcpu for Vp {
     const FRAMES: usize = most(svm::Svm::FRAMES, vmx::Vmx::FRAMES);
 
@@ -132,36 +135,36 @@ impl Vcpu for Vp {
             Dialect::Vmx => Self::Vmx(vmx::Vmx::new(&frames[..vmx::Vmx::FRAMES], slat_root, tag)),
         }
     }
-    #[inline]
+    #[inline(always)]
     fn enter(&mut self, flush: bool) -> Exit { arm!(self, vp => vp.enter(flush)) }
     fn unpark(&mut self) { arm!(self, vp => vp.unpark()) }
     fn park(&mut self) { arm!(self, vp => vp.park()) }
-    #[inline]
+    #[inline(always)]
     fn gpr(&self, register: Gpr) -> u64 { arm!(self, vp => vp.gpr(register)) }
-    #[inline]
+    #[inline(always)]
     fn set_gpr(&mut self, register: Gpr, value: u64) { arm!(self, vp => vp.set_gpr(register, value)) }
     #[inline]
     fn rip(&self) -> u64 { arm!(self, vp => vp.rip()) }
-    #[inline]
+    #[inline(always)]
     fn advance(&mut self) { arm!(self, vp => vp.advance()) }
-    #[inline]
+    #[inline(always)]
     fn rflags(&self) -> u64 { arm!(self, vp => vp.rflags()) }
-    #[inline]
+    #[inline(always)]
     fn cpl(&self) -> u8 { arm!(self, vp => vp.cpl()) }
-    #[inline]
+    #[inline(always)]
     fn protected_mode(&self) -> bool { arm!(self, vp => vp.protected_mode()) }
-    #[inline]
+    #[inline(always)]
     fn long_mode(&self) -> bool { arm!(self, vp => vp.long_mode()) }
-    #[inline]
+    #[inline(always)]
     fn can_take_interrupt(&self) -> bool { arm!(self, vp => vp.can_take_interrupt()) }
     #[inline]
     fn request_window(&mut self, wanted: bool) { arm!(self, vp => vp.request_window(wanted)) }
     fn request_window_for(&mut self, class: u8) { arm!(self, vp => vp.request_window_for(class)) }
     #[inline]
     fn inject(&mut self, event: Event) { arm!(self, vp => vp.inject(event)) }
-    #[inline]
+    #[inline(always)]
     fn has_pending_event(&self) -> bool { arm!(self, vp => vp.has_pending_event()) }
-    #[inline]
+    #[inline(always)]
     fn task_priority(&self) -> u8 { arm!(self, vp => vp.task_priority()) }
     fn set_task_priority(&mut self, class: u8) { arm!(self, vp => vp.set_task_priority(class)) }
     fn reset(&mut self, to: Reset) { arm!(self, vp => vp.reset(to)) }
@@ -174,6 +177,6 @@ impl Vcpu for Vp {
     fn set_xcr(&mut self, index: u32, value: u64) -> bool { arm!(self, vp => vp.set_xcr(index, value)) }
     #[inline]
     fn host_cpuid(leaf: u32, subleaf: u32) -> [u32; 4] { cpuid(leaf, subleaf) }
-    #[inline]
+    #[inline(always)]
     fn osxsave(&self) -> bool { arm!(self, vp => vp.osxsave()) }
 }

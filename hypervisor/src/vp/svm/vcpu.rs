@@ -63,7 +63,7 @@ impl Svm {
         unsafe { self.block.as_mut() }
     }
 
-    #[inline]
+    #[inline(always)]
     fn before_entry(&mut self, flush: bool) {
         let owed = core::mem::take(&mut self.flush) || flush;
         let command = if owed {
@@ -74,7 +74,7 @@ impl Svm {
         self.block_mut().control.tlb_control = command;
     }
 
-    #[inline]
+    #[inline(always)]
     fn after_exit(&mut self) -> Exit {
         // SAFETY: as in `block_mut`, which cannot be used beside `step`.
         let block = unsafe { self.block.as_mut() };
@@ -155,7 +155,7 @@ impl Vcpu for Svm {
         vp
     }
 
-    #[inline]
+    #[inline(always)]
     fn enter(&mut self, flush: bool) -> Exit {
         self.before_entry(flush);
         let registers = &raw mut self.registers;
@@ -174,7 +174,7 @@ impl Vcpu for Svm {
         self.extended.save();
     }
 
-    #[inline]
+    #[inline(always)]
     fn gpr(&self, register: Gpr) -> u64 {
         match register {
             Gpr::Rax => self.block().save.rax,
@@ -183,7 +183,7 @@ impl Vcpu for Svm {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn set_gpr(&mut self, register: Gpr, value: u64) {
         match register {
             Gpr::Rax => self.block_mut().save.rax = value,
@@ -197,7 +197,7 @@ impl Vcpu for Svm {
         self.block().save.rip
     }
 
-    #[inline]
+    #[inline(always)]
     fn advance(&mut self) {
         let features = self.features;
         let block = self.block_mut();
@@ -210,17 +210,17 @@ impl Vcpu for Svm {
         self.block().save.rflags
     }
 
-    #[inline]
+    #[inline(always)]
     fn cpl(&self) -> u8 {
         self.block().save.cpl
     }
 
-    #[inline]
+    #[inline(always)]
     fn protected_mode(&self) -> bool {
         self.block().save.cr0 & 1 != 0
     }
 
-    #[inline]
+    #[inline(always)]
     fn long_mode(&self) -> bool {
         self.block().in_64_bit_code()
     }
@@ -246,12 +246,12 @@ impl Vcpu for Svm {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn has_pending_event(&self) -> bool {
         self.block().control.event_injection.valid()
     }
 
-    #[inline]
+    #[inline(always)]
     fn task_priority(&self) -> u8 {
         self.block().control.virtual_interrupt.task_priority()
     }
@@ -333,7 +333,7 @@ impl Vcpu for Svm {
         cpuid(leaf, subleaf)
     }
 
-    #[inline]
+    #[inline(always)]
     fn osxsave(&self) -> bool {
         const CR4_OSXSAVE: u64 = 1 << 18;
         self.block().save.cr4 & CR4_OSXSAVE != 0
