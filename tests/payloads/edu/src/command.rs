@@ -111,6 +111,8 @@ fn read(edu: &Edu, line: CommandLine<'_>) -> bool {
     good &= edu.dma_out(edu.page(), 4096);
     let seen = edu.matching(value, bytes);
     good &= (seen == 0) == wants_blocked(line);
+    // What the read left alone comes out as it went in; otherwise the device did not work at all, which proves nothing.
+    good &= bytes == BUFFER_BYTES || edu.last() == BACKGROUND;
     report(
         "dma-read",
         good,

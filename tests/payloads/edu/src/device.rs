@@ -83,6 +83,11 @@ impl Edu {
         self.page.read_u64(0).unwrap_or(0)
     }
 
+    /// Last eight bytes of the page.
+    pub fn last(&self) -> u64 {
+        self.page.read_u64(4088).unwrap_or(0)
+    }
+
     /// Reads `bytes` at `address` into the device's buffer; false where the device does not end.
     pub fn dma_in(&self, address: u64, bytes: u64) -> bool {
         self.begin(address, BUFFER, bytes, GO);
