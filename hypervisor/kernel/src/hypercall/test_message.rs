@@ -6,8 +6,9 @@ use abi::vendor::TestMessage;
 use core::sync::atomic::Ordering;
 use zerocopy::IntoBytes;
 
+use super::Outcome;
+use super::convention::Registers;
 use super::device::pci;
-use super::{Outcome, Registers};
 use crate::Kernel;
 use crate::seams::Machine;
 use crate::vp::run::Running;

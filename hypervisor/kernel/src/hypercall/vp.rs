@@ -1,31 +1,22 @@
-//! VPs: making, removing, their registers, interrupts that others assert.
+//! VPs: making and removing them.
+
+use core::sync::atomic::Ordering;
 
 use abi::Status;
-use abi::interrupt::{Assert, interrupt_type};
-use abi::partition::privilege;
-use abi::register;
-use abi::vp::{
-    Context, CreateVp, DeleteVp, RegisterValue, Registers, Segment, StartVp, Table, Translate,
-    Translation, VP_SELF, translate_flags,
-};
-use address::{ApicId, LpIndex, PartitionId, Spa, Vector, VpIndex};
+use abi::vp::{CreateVp, DeleteVp};
+use address::{ApicId, LpIndex, PartitionId, Spa, VpIndex};
 use arrayvec::ArrayVec;
-use core::sync::atomic::Ordering;
 use guest::Vcpu;
-use guest::apic::{Destination, IpiKind, IpiRequest, LocalApic};
+use guest::apic::LocalApic;
 use paging::FrameSource;
-use zerocopy::IntoBytes;
 
 use super::lifecycle::Dismantled;
 use super::{Outcome, Request};
-use crate::gva::{Fault, Want};
 use crate::memory::Holder;
 use crate::partition::{Partition, PartitionCell, State};
 use crate::seams::Machine;
 use crate::status::IntoStatus;
 use crate::synic::SynIc;
-use crate::vp::inbox::Request as Left;
-use crate::vp::run::Running;
 use crate::vp::{Activity, MAX_VP_FRAMES, Vp, VpSlot};
 use crate::{Kernel, MAX_VPS};
 
@@ -51,24 +42,6 @@ impl<M: Machine> Kernel<M> {
             .get(PartitionId::ROOT)
             .ok_or(Status::INVALID_PARTITION_ID)?;
         self.make_vp(cell, VpIndex(u32::from(lp.0)), lp)
-    }
-
-    /// Starts the root's first VP: `rdi` is its one argument.
-    ///
-    /// # Errors
-    /// Where the processor does not take the state.
-    pub fn start_root(&self, context: &Context, rdi: u64) -> Result<(), Status> {
-        let slot = self.root_vp(LpIndex(0)).ok_or(Status::INVALID_VP_INDEX)?;
-        let mut body = self.vp_cell(slot).body.lock();
-        let vp = body.as_mut().ok_or(Status::INVALID_VP_INDEX)?;
-        set_context(&mut vp.vcpu, context)?;
-        vp.vcpu
-            .set_register(register::RDI, u128::from(rdi))
-            .map_err(status_of)?;
-        vp.activity = Activity::Running;
-        drop(body);
-        self.wake(slot);
-        Ok(())
     }
 
     fn make_vp(&self, cell: &PartitionCell, index: VpIndex, lp: LpIndex) -> Result<(), Status> {
@@ -219,208 +192,6 @@ impl<M: Machine> Kernel<M> {
         Ok(Outcome::Done)
     }
 
-    /// The VP whose registers a call names: a child's, or the caller's own partition's.
-    fn registers_of(
-        &self,
-        request: &Request<'_>,
-        input: &Registers,
-    ) -> Result<(VpSlot, bool), Status> {
-        if input.vtl != 0 || input.reserved != [0; 3] {
-            return Err(Status::INVALID_PARAMETER);
-        }
-        let id = request.caller.resolve(input.partition);
-        let own = id == request.caller.partition;
-        let needs = if own {
-            privilege::ACCESS_VP_REGISTERS
-        } else {
-            privilege::CREATE_PARTITIONS
-        };
-        request.caller.needs(needs)?;
-        let cell = self
-            .partitions
-            .get(id)
-            .ok_or(Status::INVALID_PARTITION_ID)?;
-        let vp = if input.vp == VP_SELF && own {
-            request.caller.vp.0
-        } else {
-            input.vp
-        };
-        let slot = slot_of(cell, vp)?;
-        Ok((slot, slot == request.caller.slot))
-    }
-
-    pub(super) fn get_vp_registers(
-        &self,
-        request: &mut Request<'_>,
-        running: &mut Running<'_, M>,
-    ) -> Result<Outcome, Status> {
-        let (slot, own) = self.registers_of(request, &request.parameters()?)?;
-        let start = usize::from(request.control.start());
-        let mut other = if own {
-            None
-        } else {
-            self.vp_cell(slot).body.try_lock()
-        };
-        let vp = match &mut other {
-            Some(body) => body
-                .as_mut()
-                .filter(|vp| vp.is_suspended())
-                .ok_or(Status::INVALID_VP_STATE)?,
-            None if own => &mut *running.vp,
-            None => return Err(Status::INVALID_VP_STATE),
-        };
-        for done in 0..request.left() {
-            let at = start + usize::from(done);
-            let name = request.list::<u32>()?[at];
-            let Some(value) = read_register(vp, name) else {
-                return Ok(Outcome::Reps(done, Status::UNKNOWN_REGISTER_NAME));
-            };
-            request.answer(at, &value);
-        }
-        Ok(Outcome::Done)
-    }
-
-    pub(super) fn set_vp_registers(
-        &self,
-        request: &mut Request<'_>,
-        running: &mut Running<'_, M>,
-    ) -> Result<Outcome, Status> {
-        let (slot, own) = self.registers_of(request, &request.parameters()?)?;
-        let values: &[RegisterValue] = request.rest()?;
-        if own {
-            return Ok(set_all(running.vp, values));
-        }
-        let suspend =
-            |value: &RegisterValue| value.name == register::EXPLICIT_SUSPEND && value.value[0] == 1;
-        let Some(mut body) = self.vp_cell(slot).body.try_lock() else {
-            if values.first().is_some_and(suspend) {
-                // It runs: it is asked to leave, and the call is executed again until it has.
-                self.notify(slot, Left::Suspend);
-                return Ok(Outcome::Retry);
-            }
-            return Err(Status::INVALID_VP_STATE);
-        };
-        let vp = body.as_mut().ok_or(Status::INVALID_VP_INDEX)?;
-        if !vp.is_suspended() && !values.first().is_some_and(suspend) {
-            return Err(Status::INVALID_VP_STATE);
-        }
-        let outcome = set_all(vp, values);
-        let runnable = vp.is_runnable();
-        drop(body);
-        if runnable {
-            self.wake(slot);
-        }
-        Ok(outcome)
-    }
-
-    pub(super) fn start_virtual_processor(
-        &self,
-        request: &mut Request<'_>,
-    ) -> Result<Outcome, Status> {
-        let input: StartVp = request.parameters()?;
-        request.caller.needs(privilege::START_VIRTUAL_PROCESSOR)?;
-        if request.caller.resolve(input.partition) != request.caller.partition || input.vtl != 0 {
-            return Err(Status::INVALID_PARAMETER);
-        }
-        let cell = self
-            .partitions
-            .get(request.caller.partition)
-            .ok_or(Status::INVALID_PARTITION_ID)?;
-        let slot = slot_of(cell, input.vp)?;
-        let mut body = self
-            .vp_cell(slot)
-            .body
-            .try_lock()
-            .ok_or(Status::INVALID_VP_STATE)?;
-        let vp = body.as_mut().ok_or(Status::INVALID_VP_INDEX)?;
-        if vp.activity != Activity::WaitForStartup {
-            return Err(Status::INVALID_VP_STATE);
-        }
-        set_context(&mut vp.vcpu, &input.context)?;
-        vp.activity = Activity::Running;
-        drop(body);
-        self.wake(slot);
-        Ok(Outcome::Done)
-    }
-
-    pub(super) fn assert_virtual_interrupt(
-        &self,
-        request: &mut Request<'_>,
-    ) -> Result<Outcome, Status> {
-        let input: Assert = request.parameters()?;
-        let cell = self.child(request, input.partition)?;
-        let id = cell.body.lock().id;
-        let level_or_unknown = input.control & !2 != 0;
-        let address = u32::try_from(input.destination).map_err(|_| Status::INVALID_PARAMETER)?;
-        if level_or_unknown || input.vtl != 0 || input.reserved != [0; 3] {
-            return Err(Status::INVALID_PARAMETER);
-        }
-        let vector = u8::try_from(input.vector).map_err(|_| Status::INVALID_PARAMETER)?;
-        let kind = match input.interrupt_type {
-            interrupt_type::FIXED if vector >= 16 => IpiKind::Fixed(Vector(vector)),
-            interrupt_type::NMI => IpiKind::Nmi,
-            interrupt_type::INIT => IpiKind::Init,
-            interrupt_type::SIPI => IpiKind::Startup(vector),
-            _ => return Err(Status::INVALID_PARAMETER),
-        };
-        let destination = Destination::from_address(address, input.control & 2 != 0);
-        let reached = self.send_interrupt(
-            cell,
-            id,
-            ApicId(u32::MAX),
-            &IpiRequest { kind, destination },
-        );
-        if reached == 0 {
-            Err(Status::INVALID_VP_INDEX)
-        } else {
-            Ok(Outcome::Done)
-        }
-    }
-
-    pub(super) fn translate_virtual_address(
-        &self,
-        request: &mut Request<'_>,
-    ) -> Result<Outcome, Status> {
-        let input: Translate = request.parameters()?;
-        let cell = self.child(request, input.partition)?;
-        let known = translate_flags::READ | translate_flags::WRITE | translate_flags::EXECUTE;
-        if input.reserved != 0 || input.flags & !known != 0 || input.page >> 52 != 0 {
-            return Err(Status::INVALID_PARAMETER);
-        }
-        let slot = slot_of(cell, input.vp)?;
-        // The partition first: nobody waits for a partition with another VP's lock in hand.
-        let partition = cell.body.lock();
-        let mut body = self
-            .vp_cell(slot)
-            .body
-            .try_lock()
-            .ok_or(Status::INVALID_VP_STATE)?;
-        let vp = body
-            .as_mut()
-            .filter(|vp| vp.is_suspended())
-            .ok_or(Status::INVALID_VP_STATE)?;
-        let want = Want {
-            write: input.flags & translate_flags::WRITE != 0,
-            execute: input.flags & translate_flags::EXECUTE != 0,
-            user: vp.vcpu.cpl() == 3,
-        };
-        let slat = partition
-            .slat
-            .live()
-            .ok_or(Status::INVALID_PARTITION_STATE)?;
-        let answer = match self.translate(slat, &vp.vcpu, input.page << 12, want) {
-            Ok(gpa) => Translation {
-                result: 0,
-                gpfn: gpa.page(),
-            },
-            Err(Fault::NotPresent) => Translation { result: 1, gpfn: 0 },
-            Err(Fault::Privilege) => Translation { result: 2, gpfn: 0 },
-            Err(Fault::NoMemory) => Translation { result: 4, gpfn: 0 },
-        };
-        request.answer(0, &answer);
-        Ok(Outcome::Done)
-    }
-
     /// Slots that belong to a holder; for checks that nothing is left.
     #[must_use]
     pub fn vps_of(&self, holder: Holder) -> usize {
@@ -442,116 +213,4 @@ pub(super) fn slot_in(body: &Partition, vp: u32) -> Result<VpSlot, Status> {
         .copied()
         .flatten()
         .ok_or(Status::INVALID_VP_INDEX)
-}
-
-fn read_register<M: Machine>(vp: &Vp<M>, name: u32) -> Option<u128> {
-    Some(match name {
-        register::EXPLICIT_SUSPEND => u128::from(vp.explicit_suspend),
-        register::INTERCEPT_SUSPEND => u128::from(vp.intercept_suspend),
-        register::INTERNAL_ACTIVITY_STATE => match vp.activity {
-            Activity::Running => 0,
-            Activity::Halted => u128::from(register::activity::HALT_SUSPEND),
-            Activity::WaitForStartup => u128::from(register::activity::STARTUP_SUSPEND),
-        },
-        register::APIC_BASE => u128::from(vp.apic.base()),
-        _ => return vp.vcpu.register(name),
-    })
-}
-
-/// Writes registers in order, as far as they can be.
-fn set_all<M: Machine>(vp: &mut Vp<M>, values: &[RegisterValue]) -> Outcome {
-    for (done, value) in values.iter().enumerate() {
-        if let Err(status) = write_register(vp, value) {
-            return Outcome::Reps(done as u16, status);
-        }
-    }
-    Outcome::Reps(values.len() as u16, Status::SUCCESS)
-}
-
-fn write_register<M: Machine>(vp: &mut Vp<M>, entry: &RegisterValue) -> Result<(), Status> {
-    if entry.reserved != [0; 3] {
-        return Err(Status::INVALID_PARAMETER);
-    }
-    let [low, high] = entry.value;
-    let flag = |value| match value {
-        0 => Ok(false),
-        1 => Ok(true),
-        _ => Err(Status::INVALID_REGISTER_VALUE),
-    };
-    match entry.name {
-        register::EXPLICIT_SUSPEND => vp.explicit_suspend = flag(low)?,
-        register::INTERCEPT_SUSPEND => vp.intercept_suspend = flag(low)?,
-        register::INTERNAL_ACTIVITY_STATE => {
-            vp.activity = match low {
-                0 => Activity::Running,
-                register::activity::STARTUP_SUSPEND => Activity::WaitForStartup,
-                register::activity::HALT_SUSPEND => Activity::Halted,
-                _ => return Err(Status::INVALID_REGISTER_VALUE),
-            };
-        }
-        register::APIC_BASE => vp
-            .apic
-            .set_base(low)
-            .map_err(|_| Status::INVALID_REGISTER_VALUE)?,
-        name => vp
-            .vcpu
-            .set_register(name, u128::from(high) << 64 | u128::from(low))
-            .map_err(status_of)?,
-    }
-    Ok(())
-}
-
-const fn status_of(unknown: bool) -> Status {
-    if unknown {
-        Status::UNKNOWN_REGISTER_NAME
-    } else {
-        Status::INVALID_REGISTER_VALUE
-    }
-}
-
-/// Loads a whole initial state.
-fn set_context(vcpu: &mut impl Vcpu, context: &Context) -> Result<(), Status> {
-    let wide = |bytes: &[u8]| <[u8; 16]>::try_from(bytes).map_or(0, u128::from_le_bytes);
-    let segment = |segment: &Segment| wide(segment.as_bytes());
-    let table = |table: &Table| wide(table.as_bytes());
-    let names = [
-        register::CS,
-        register::DS,
-        register::ES,
-        register::FS,
-        register::GS,
-        register::SS,
-        register::TR,
-        register::LDTR,
-    ];
-    // Modes first: what a segment or an address may be depends on them.
-    let words = [
-        (register::EFER, context.efer),
-        (register::CR4, context.cr4),
-        (register::CR3, context.cr3),
-        (register::CR0, context.cr0),
-        (register::PAT, context.pat),
-    ];
-    for (name, value) in words {
-        vcpu.set_register(name, u128::from(value))
-            .map_err(status_of)?;
-    }
-    for (name, value) in names.into_iter().zip(&context.segments) {
-        vcpu.set_register(name, segment(value)).map_err(status_of)?;
-    }
-    for (name, value) in [
-        (register::IDTR, &context.idtr),
-        (register::GDTR, &context.gdtr),
-    ] {
-        vcpu.set_register(name, table(value)).map_err(status_of)?;
-    }
-    for (name, value) in [
-        (register::RIP, context.rip),
-        (register::RSP, context.rsp),
-        (register::RFLAGS, context.rflags),
-    ] {
-        vcpu.set_register(name, u128::from(value))
-            .map_err(status_of)?;
-    }
-    Ok(())
 }

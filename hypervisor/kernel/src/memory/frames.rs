@@ -6,86 +6,10 @@
 use alloc::vec::Vec;
 
 use arrayvec::ArrayVec;
-use bitfield_struct::bitfield;
 
+use super::frame::{Frame, Holder, Owner};
+use super::runs::{Run, without_window};
 use crate::hypercall::removed::Entry;
-
-/// Slot of a partition in the kernel's table, 1 to 63; 0 stands for nobody.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[repr(transparent)]
-pub struct Holder(pub u8);
-
-impl Holder {
-    /// Nobody.
-    pub const NOBODY: Self = Self(0);
-
-    const fn from_bits(bits: u8) -> Self {
-        Self(bits)
-    }
-
-    const fn into_bits(self) -> u8 {
-        self.0
-    }
-}
-
-/// To whom a frame belongs.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[repr(u8)]
-pub enum Owner {
-    /// The root partition.
-    Root = 0,
-    /// The hypervisor, since boot.
-    Kept = 1,
-    /// The hypervisor, as a deposit of the holder.
-    Deposit = 2,
-    /// Nobody: hardware that failed could still reach it.
-    Quarantined = 3,
-}
-
-impl Owner {
-    const fn from_bits(bits: u8) -> Self {
-        match bits {
-            0 => Self::Root,
-            1 => Self::Kept,
-            2 => Self::Deposit,
-            _ => Self::Quarantined,
-        }
-    }
-
-    const fn into_bits(self) -> u8 {
-        self as u8
-    }
-}
-
-/// State of one 4 KiB frame, in one word: zero is a frame of the root's that nobody shares.
-#[bitfield(u64)]
-#[derive(Eq, PartialEq)]
-struct Frame {
-    #[bits(8)]
-    owner: Owner,
-    #[bits(8)]
-    holder: Holder,
-    /// Mappings in the holder's SLAT.
-    slat: u16,
-    /// Mappings in the holder's own device domains, the identity domain not counted.
-    domain: u16,
-    #[bits(16)]
-    _unused: u16,
-}
-
-impl Frame {
-    /// A frame of the root's that this child maps once: the state of nearly every frame that a child has.
-    const fn shared_once(holder: Holder) -> Self {
-        Self::new().with_holder(holder).with_slat(1)
-    }
-
-    /// Nobody's but the owner's, where no mapping is left.
-    fn forget_unused_holder(&mut self) {
-        if self.slat() == 0 && self.domain() == 0 {
-            self.set_holder(Holder::NOBODY);
-        }
-    }
-}
 
 /// Why a frame cannot be used as asked.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -94,22 +18,6 @@ pub enum Refused {
     NotYours,
     /// Another partition maps it, or a count is at its end.
     InUse,
-}
-
-/// A run of RAM.
-#[derive(Clone, Copy, Debug, Default)]
-struct Run {
-    first: u64,
-    count: u64,
-    offset: usize,
-}
-
-impl Run {
-    #[inline]
-    fn index(&self, page: u64) -> Option<usize> {
-        let inside = page.wrapping_sub(self.first);
-        (inside < self.count).then(|| self.offset + inside as usize)
-    }
 }
 
 /// Runs of RAM that a machine may have; further ones are left alone.
@@ -390,20 +298,6 @@ impl Frames {
     }
 }
 
-/// Pages FEE0_0000h to FEEF_FFFFh, where writes are interrupts: no memory, whatever a memory map says (invariant 1).
-const WINDOW: (u64, u64) = (0xfee00, 0xfef00);
-
-/// The parts of a run before and after the interrupt window.
-fn without_window(first: u64, count: u64) -> [(u64, u64); 2] {
-    let end = first.saturating_add(count);
-    let below = first.min(WINDOW.0)..end.min(WINDOW.0);
-    let above = first.max(WINDOW.1)..end.max(WINDOW.1);
-    [
-        (below.start, below.end - below.start),
-        (above.start, above.end - above.start),
-    ]
-}
-
 /// What became of a page that was unmapped.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Unshared {
@@ -414,8 +308,6 @@ pub enum Unshared {
     /// Only the root has it now.
     Last,
 }
-
-const _: () = assert!(size_of::<Frame>() <= 16, "1/256 of RAM at most");
 
 #[cfg(test)]
 mod tests {
