@@ -20,6 +20,7 @@ pub struct Child<'m> {
     payload: &'static str,
     begun: Cell<usize>,
     next: Cell<usize>,
+    gone: Cell<bool>,
 }
 
 /// What a child shall be.
@@ -45,6 +46,7 @@ impl<'m> Child<'m> {
             payload: stem_of(order.payload),
             begun: Cell::new(0),
             next: Cell::new(0),
+            gone: Cell::new(false),
         };
         machine.prepare(&child.name, order.options, order.payload, order.words)?;
         for (index, kind) in order.devices {
@@ -170,14 +172,18 @@ impl<'m> Child<'m> {
 
     /// Deletes it now, and says when that fails.
     pub fn delete(&self) -> Result<()> {
-        self.command("delete {}").map(|_| ())
+        self.command("delete {}")?;
+        self.gone.set(true);
+        Ok(())
     }
 }
 
 impl Drop for Child<'_> {
     fn drop(&mut self) {
-        // One that the scenario has deleted is gone already; one that cannot go makes the next clean-up fail.
-        let _ = self.command("delete {}");
+        if !self.gone.get() {
+            // One that cannot go makes the next clean-up fail.
+            let _ = self.command("delete {}");
+        }
     }
 }
 

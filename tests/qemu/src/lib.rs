@@ -11,6 +11,7 @@ pub mod client;
 pub mod config;
 pub mod emulator;
 pub mod frames;
+mod keyboard;
 pub mod machine;
 pub mod pool;
 pub mod protocol;

@@ -1,7 +1,6 @@
 //! A running machine, and what a scenario does with it.
 
 use std::fs;
-use std::io::Write;
 use std::net::UdpSocket;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -16,6 +15,7 @@ use crate::bochs::Bochs;
 use crate::client::{Client, CommandError, Reply};
 use crate::config::{Config, MOST_DEVICES, Network};
 use crate::emulator::{self, Console, Emulator, RunFiles};
+use crate::keyboard::Keyboard;
 use crate::protocol::{Event, quote};
 use crate::qmp::Qmp;
 use crate::scratch::Scratch;
@@ -50,6 +50,7 @@ pub struct Machine {
     files: RunFiles,
     scratch: Scratch,
     wires: Vec<Option<UdpSocket>>,
+    keyboard: Option<Keyboard>,
     replaced_by: Option<String>,
     next_name: AtomicU32,
     /// When the emulator was started.
@@ -114,6 +115,7 @@ impl Machine {
             files,
             scratch,
             wires,
+            keyboard: None,
             replaced_by: kit.replaced_by.clone(),
             next_name: AtomicU32::new(0),
             started,
@@ -344,13 +346,12 @@ impl Machine {
     }
 
     /// Types on the first serial line.
-    pub fn type_on_console(&self, text: &str) -> Result<()> {
-        let mut stream = UnixStream::connect(&self.files.console_socket)
-            .context("the first serial line cannot be reached")?;
-        stream.write_all(text.as_bytes())?;
-        // The emulator reads on; closing at once could cost the end of the text.
-        std::thread::sleep(Duration::from_millis(300));
-        Ok(())
+    pub fn type_on_console(&mut self, text: &str) -> Result<()> {
+        let keyboard = match self.keyboard.take() {
+            Some(keyboard) => keyboard,
+            None => Keyboard::connect(&self.files.console_socket)?,
+        };
+        self.keyboard.insert(keyboard).write(text)
     }
 
     /// What the first serial line has said so far.

@@ -10,8 +10,8 @@ use crate::scenario::Scenario;
 
 use super::{E0, SHORT, full};
 
-/// Lives in a row: under translation each takes more than a second. PORTCULLIS_LIVES asks for another number.
-const LIVES: u32 = 100;
+/// Lives in a row. PORTCULLIS_LIVES asks for another number.
+const LIVES: u32 = 1000;
 
 pub fn scenarios() -> Vec<Scenario> {
     vec![
