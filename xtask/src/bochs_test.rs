@@ -5,6 +5,7 @@ use std::thread::available_parallelism;
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 use qemu_suite::bochs::{Bochs, Processor};
+use qemu_suite::config::Dialect;
 use qemu_suite::machine::Kit;
 use qemu_suite::suite::{self, Counts, Options};
 
@@ -50,6 +51,7 @@ pub fn run(options: &BochsTest) -> Result<Counts> {
     let selected = Options {
         filter: options.filter.clone(),
         threads: options.test_threads.unwrap_or(cores),
+        dialects: vec![Dialect::default()],
         anywhere: true,
         replaced_by: options.replace_payloads.clone(),
     };

@@ -3,13 +3,37 @@
 use std::thread::available_parallelism;
 
 use anyhow::Result;
-use clap::Args;
+use clap::{Args, ValueEnum};
+use qemu_suite::config::Dialect;
 use qemu_suite::machine::Kit;
 use qemu_suite::suite::{self, Counts, Options};
 
 use crate::build::{self, Flavor};
 use crate::setup;
 use crate::workspace;
+
+/// Whose IOMMU the machines have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum IommuKinds {
+    /// VT-d
+    #[default]
+    Intel,
+    /// AMD-Vi
+    Amd,
+    /// Both kinds, each scenario on each
+    Both,
+}
+
+impl IommuKinds {
+    /// One by one.
+    pub fn dialects(self) -> &'static [Dialect] {
+        match self {
+            Self::Intel => &[Dialect::Intel],
+            Self::Amd => &[Dialect::Amd],
+            Self::Both => &[Dialect::Intel, Dialect::Amd],
+        }
+    }
+}
 
 /// The options of `cargo xtask qemu-test`.
 #[derive(Args, Clone, Debug, Default)]
@@ -19,6 +43,9 @@ pub struct QemuTest {
     /// Print the scenarios, the hostile ones with their positive controls, and run nothing
     #[arg(long)]
     list: bool,
+    /// The machines' IOMMU
+    #[arg(long, value_enum, default_value = "intel")]
+    pub iommu: IommuKinds,
     /// How many scenarios run at once [default: the number of processors]
     #[arg(long, value_name = "N")]
     test_threads: Option<usize>,
@@ -33,6 +60,7 @@ pub fn run(options: &QemuTest) -> Result<Counts> {
     let selected = Options {
         filter: options.filter.clone(),
         threads: options.test_threads.unwrap_or(cores),
+        dialects: options.iommu.dialects().to_vec(),
         anywhere: false,
         replaced_by: options.replace_payloads.clone(),
     };

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use clap::{Args, ValueEnum};
-use qemu_suite::config::{Config, DeviceKind, Iommu};
+use qemu_suite::config::{Config, DeviceKind, Dialect, Iommu};
 use qemu_suite::emulator::Console;
 
 use crate::build::Flavor;
@@ -193,13 +193,14 @@ impl Run {
 
     /// The machine without its devices.
     fn machine(&self) -> Config {
-        let iommu = match self.iommu {
-            IommuChoice::Intel => Iommu::Intel,
-            IommuChoice::Amd => Iommu::Amd,
-            IommuChoice::None => Iommu::None,
+        let (dialect, iommu) = match self.iommu {
+            IommuChoice::Intel => (Dialect::Intel, Iommu::Whole),
+            IommuChoice::Amd => (Dialect::Amd, Iommu::Whole),
+            IommuChoice::None => (Dialect::Intel, Iommu::None),
         };
         let extra: Vec<&str> = self.qemu_args.iter().map(String::as_str).collect();
-        Config::with_lps(self.smp).iommu(iommu).extra(&extra)
+        let config = Config::with_lps(self.smp).dialect(dialect).iommu(iommu);
+        config.extra(&extra)
     }
 }
 

@@ -9,14 +9,16 @@ pub struct Config {
     pub lps: u32,
     /// RAM in MiB.
     pub memory: u32,
-    /// Which IOMMU the machine has.
+    /// Whose kind of IOMMU the machine has, where it has one.
+    pub dialect: Dialect,
+    /// How much of an IOMMU the machine has.
     pub iommu: Iommu,
     /// The devices, at most [`MOST_DEVICES`], in the order of their slots ([`Config::slot`]).
     pub devices: Vec<Device>,
     /// How the emulator executes instructions.
     pub accelerator: Accelerator,
-    /// Names of the emulator's trace events to record.
-    pub trace: Vec<String>,
+    /// What of the IOMMU's work to record.
+    pub watched: Vec<Watched>,
     /// Further words of the emulator's command line.
     pub extra: Vec<String>,
     /// `start.cfg` of the boot volume.
@@ -39,10 +41,11 @@ impl Default for Config {
         Self {
             lps: 2,
             memory: 1024,
-            iommu: Iommu::Intel,
+            dialect: Dialect::Intel,
+            iommu: Iommu::Whole,
             devices: Vec::new(),
             accelerator: Accelerator::Tcg,
-            trace: Vec::new(),
+            watched: Vec::new(),
             extra: Vec::new(),
             script: String::new(),
             files: Vec::new(),
@@ -73,10 +76,15 @@ impl Config {
         self
     }
 
-    /// The same machine, recording these trace events of the emulator.
-    pub fn trace(mut self, events: &[&str]) -> Self {
-        self.trace
-            .extend(events.iter().map(|event| event.to_string()));
+    /// The same machine with another kind of IOMMU.
+    pub fn dialect(mut self, dialect: Dialect) -> Self {
+        self.dialect = dialect;
+        self
+    }
+
+    /// The same machine, recording this of the IOMMU's work.
+    pub fn watch(mut self, watched: &[Watched]) -> Self {
+        self.watched.extend(watched);
         self
     }
 
@@ -103,17 +111,45 @@ impl Config {
     }
 }
 
-/// The machine's IOMMU.
+/// Whose kind of IOMMU.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Dialect {
+    /// VT-d.
+    #[default]
+    Intel,
+    /// AMD-Vi.
+    Amd,
+}
+
+impl fmt::Display for Dialect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Intel => "intel",
+            Self::Amd => "amd",
+        })
+    }
+}
+
+/// How much of an IOMMU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Iommu {
     /// None at all.
     None,
-    /// VT-d with interrupt remapping in extended mode.
-    Intel,
-    /// AMD-Vi, x2APIC destinations.
-    Amd,
-    /// VT-d that translates DMA but cannot remap interrupts.
-    IntelWithoutRemapping,
+    /// One that translates DMA, and remaps interrupts to every local APIC.
+    Whole,
+    /// One that translates DMA but cannot remap interrupts.
+    WithoutRemapping,
+    /// One whose interrupts cannot name x2APIC ids.
+    WithoutX2apic,
+}
+
+/// What can be recorded of the IOMMU's work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Watched {
+    /// Translations of DMA.
+    Dma,
+    /// Interrupts and the entries that they go through.
+    Interrupts,
 }
 
 /// How the emulator executes instructions.

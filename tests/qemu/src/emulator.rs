@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::config::{Accelerator, Config, Device, DeviceKind, Iommu, Network};
+use crate::config::{Accelerator, Config, Device, DeviceKind, Dialect, Iommu, Network};
+use crate::trace;
 
 /// An emulator with its firmware, as the set-up found or made them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,10 +106,10 @@ pub fn arguments(
         format!("unix:{},server=on,wait=off", escape(&files.monitor_socket)),
     );
     words.add("-device", "isa-debug-exit,iobase=0xf4,iosize=4");
-    for event in &config.trace {
+    for event in trace::events(config.dialect, &config.watched) {
         words.add("-trace", event);
     }
-    if !config.trace.is_empty() {
+    if !config.watched.is_empty() {
         words.add("-D", files.trace_log.display());
     }
     for (index, device) in config.devices.iter().enumerate() {
@@ -170,18 +171,23 @@ fn processor(words: &mut Words, config: &Config) {
         },
     );
     words.add("-smp", config.lps);
-    let intel = "caching-mode=on,aw-bits=48,device-iotlb=on";
-    match config.iommu {
-        Iommu::None => {}
-        Iommu::Intel => words.add("-device", format!("intel-iommu,intremap=on,eim=on,{intel}")),
-        Iommu::Amd => words.add("-device", "amd-iommu,intremap=on,xtsup=on"),
-        Iommu::IntelWithoutRemapping => {
-            words.add(
-                "-device",
-                format!("intel-iommu,intremap=off,eim=off,{intel}"),
-            );
-        }
-    }
+    iommu(words, config);
+}
+
+fn iommu(words: &mut Words, config: &Config) {
+    let (remaps, x2apic) = match config.iommu {
+        Iommu::None => return,
+        Iommu::Whole => ("on", "on"),
+        Iommu::WithoutRemapping => ("off", "off"),
+        Iommu::WithoutX2apic => ("on", "off"),
+    };
+    let model = match config.dialect {
+        Dialect::Intel => format!(
+            "intel-iommu,intremap={remaps},eim={x2apic},caching-mode=on,aw-bits=48,device-iotlb=on"
+        ),
+        Dialect::Amd => format!("amd-iommu,intremap={remaps},xtsup={x2apic}"),
+    };
+    words.add("-device", model);
 }
 
 fn serial(words: &mut Words, files: &RunFiles, console: Console) {
@@ -340,6 +346,22 @@ mod tests {
         assert!(
             line.contains("-chardev stdio,id=com1,mux=on,signal=off,"),
             "{line}"
+        );
+    }
+
+    #[test]
+    fn the_other_iommu() {
+        let amd = Config::default().dialect(Dialect::Amd);
+        let whole = line(&amd, Console::Log, &Vec::new());
+        assert!(
+            whole.contains("-device amd-iommu,intremap=on,xtsup=on"),
+            "{whole}"
+        );
+        assert!(!whole.contains("intel"), "{whole}");
+        let without = line(&amd.iommu(Iommu::WithoutX2apic), Console::Log, &Vec::new());
+        assert!(
+            without.contains("-device amd-iommu,intremap=on,xtsup=off"),
+            "{without}"
         );
     }
 

@@ -11,6 +11,7 @@ pub mod client;
 pub mod config;
 pub mod emulator;
 pub mod frames;
+pub mod ignored;
 mod keyboard;
 pub mod machine;
 pub mod pool;

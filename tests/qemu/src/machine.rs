@@ -13,7 +13,7 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use crate::artifacts::Artifacts;
 use crate::bochs::Bochs;
 use crate::client::{Client, CommandError, Reply};
-use crate::config::{Config, MOST_DEVICES, Network};
+use crate::config::{Config, Dialect, MOST_DEVICES, Network};
 use crate::emulator::{self, Console, Emulator, RunFiles};
 use crate::keyboard::Keyboard;
 use crate::protocol::{Event, quote};
@@ -52,6 +52,7 @@ pub struct Machine {
     wires: Vec<Option<UdpSocket>>,
     keyboard: Option<Keyboard>,
     replaced_by: Option<String>,
+    dialect: Dialect,
     next_name: AtomicU32,
     /// When the emulator was started.
     pub started: Instant,
@@ -117,6 +118,7 @@ impl Machine {
             wires,
             keyboard: None,
             replaced_by: kit.replaced_by.clone(),
+            dialect: config.dialect,
             next_name: AtomicU32::new(0),
             started,
         })
@@ -169,6 +171,11 @@ impl Machine {
     /// The files of this run.
     pub fn files(&self) -> &RunFiles {
         &self.files
+    }
+
+    /// Whose kind of IOMMU it has, where it has one.
+    pub fn dialect(&self) -> Dialect {
+        self.dialect
     }
 
     /// The exit status, when the emulator has ended.

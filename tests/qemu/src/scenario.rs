@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use crate::config::Config;
+use crate::config::{Config, Dialect};
 use crate::machine::Machine;
 
 /// One test on a running machine.
@@ -12,6 +12,8 @@ pub struct Scenario {
     pub name: &'static str,
     /// The machine that it needs.
     pub config: Config,
+    /// The machine where the IOMMU is AMD-Vi and that makes another difference.
+    pub config_on_amd: Option<Config>,
     /// The payload whose work it judges; with a halting one in its place the scenario must fail.
     pub payload: Option<&'static str>,
     /// The hostile scenario whose positive control this is.
@@ -32,6 +34,7 @@ impl Scenario {
         Self {
             name,
             config,
+            config_on_amd: None,
             payload: None,
             control_of: None,
             anywhere: false,
@@ -44,6 +47,22 @@ impl Scenario {
     /// The same with the payload that it judges.
     pub fn payload(mut self, payload: &'static str) -> Self {
         self.payload = Some(payload);
+        self
+    }
+
+    /// The same with another machine where the IOMMU is AMD-Vi.
+    pub fn on_amd(mut self, config: Config) -> Self {
+        self.config_on_amd = Some(config);
+        self
+    }
+
+    /// The same on a machine with this kind of IOMMU.
+    pub fn with_dialect(mut self, dialect: Dialect) -> Self {
+        let other = self.config_on_amd.take();
+        if let (Dialect::Amd, Some(config)) = (dialect, other) {
+            self.config = config;
+        }
+        self.config.dialect = dialect;
         self
     }
 

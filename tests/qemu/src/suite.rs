@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use libtest_mimic::{Arguments, Trial};
 
-use crate::config::{Config, Iommu};
+use crate::config::{Config, Dialect, Iommu};
+use crate::ignored::{self, Ignored};
 use crate::machine::{Kit, Machine};
 use crate::pool::Pool;
 use crate::scenario::Scenario;
@@ -21,6 +22,8 @@ pub struct Options {
     pub filter: Option<String>,
     /// At most so many at once.
     pub threads: usize,
+    /// On machines with each of these kinds of IOMMU.
+    pub dialects: Vec<Dialect>,
     /// Only scenarios that run on every emulator.
     pub anywhere: bool,
     /// Load this payload in place of every other one, and expect every scenario that has a payload to fail.
@@ -42,14 +45,16 @@ pub fn run(kit: Kit, options: &Options) -> Result<Counts> {
         replaced_by: options.replaced_by.clone(),
         ..kit
     };
-    let mut selected = select(scenarios::all(), options)?;
+    let mut selected = on_each(&select(scenarios::all(), options)?, &options.dialects);
     if kit.bochs.is_some() {
         selected.iter_mut().for_each(without_devices);
     }
+    let left_out: Vec<&Ignored> = selected.iter().filter_map(ignored::of).collect();
     // Side by side in the table means side by side in time: scenarios of one configuration share machines.
     selected.sort_by_key(|scenario| (format!("{:?}", scenario.config), scenario.name));
     let wanted = selected
         .iter()
+        .filter(|scenario| ignored::of(scenario).is_none())
         .map(|scenario| scenario.config.clone())
         .collect();
     let pool = Arc::new(Pool::new(kit, wanted));
@@ -62,20 +67,21 @@ pub fn run(kit: Kit, options: &Options) -> Result<Counts> {
         ..Arguments::default()
     };
     let conclusion = libtest_mimic::run(&arguments, trials);
+    left_out.iter().for_each(|it| println!("{it}"));
     Ok(Counts {
         passed: conclusion.num_passed,
         failed: conclusion.num_failed,
     })
 }
 
-/// One line for each scenario: its name, and what it is a control of or which controls it has.
+/// One line for each scenario: its name, and what it is a control of or which controls it has; then those that are ignored.
 pub fn list(options: &Options) -> Result<Vec<String>> {
     let all = scenarios::all();
     let selected = select(all.clone(), options)?;
-    Ok(selected
-        .iter()
-        .map(|scenario| describe(scenario, &all))
-        .collect())
+    let scenarios = selected.iter().map(|scenario| describe(scenario, &all));
+    let each = on_each(&selected, &options.dialects);
+    let left_out = each.iter().filter_map(ignored::of).map(Ignored::to_string);
+    Ok(scenarios.chain(left_out).collect())
 }
 
 fn describe(scenario: &Scenario, all: &[Scenario]) -> String {
@@ -111,6 +117,17 @@ fn select(all: Vec<Scenario>, options: &Options) -> Result<Vec<Scenario>> {
     Ok(selected)
 }
 
+/// The scenarios on machines with each kind of IOMMU; on a machine without one, once.
+fn on_each(scenarios: &[Scenario], dialects: &[Dialect]) -> Vec<Scenario> {
+    let mut all = Vec::new();
+    for (number, &dialect) in dialects.iter().enumerate() {
+        let machines = scenarios.iter().cloned();
+        let machines = machines.map(|scenario| scenario.with_dialect(dialect));
+        all.extend(machines.filter(|it| number == 0 || it.config.iommu != Iommu::None));
+    }
+    all
+}
+
 /// The scenario's machine with nothing but what every emulator has.
 fn without_devices(scenario: &mut Scenario) {
     scenario.config = Config {
@@ -119,18 +136,32 @@ fn without_devices(scenario: &mut Scenario) {
     };
 }
 
+/// The name of a scenario's logs.
+fn label(scenario: &Scenario) -> String {
+    match scenario.config.iommu {
+        Iommu::None => scenario.name.into(),
+        _ => format!("{}.{}", scenario.name, scenario.config.dialect),
+    }
+}
+
 fn trial(scenario: Scenario, pool: &Arc<Pool>) -> Trial {
     let pool = Arc::clone(pool);
-    Trial::test(scenario.name, move || {
+    let ignored = ignored::of(&scenario).is_some();
+    let kind = match scenario.config.iommu {
+        Iommu::None => String::new(),
+        _ => scenario.config.dialect.to_string(),
+    };
+    let test = Trial::test(scenario.name, move || {
         let begin = Instant::now();
         let outcome = attempt(&scenario, &pool);
-        note_time(&pool, scenario.name, begin.elapsed());
+        note_time(&pool, &label(&scenario), begin.elapsed());
         match (outcome, pool.kit().replaced_by.is_some()) {
             (Ok(()), true) => Err("passed although its payload only halts".into()),
             (Err(error), false) => Err(format!("{error:#}").into()),
             _ => Ok(()),
         }
-    })
+    });
+    test.with_kind(kind).with_ignored_flag(ignored)
 }
 
 /// Keeps how long each scenario took, its boot included, beside the logs: where the suite's time goes.
@@ -155,7 +186,7 @@ fn attempt(scenario: &Scenario, pool: &Pool) -> Result<()> {
     let outcome = (scenario.run)(&mut machine);
     let outcome = outcome.and_then(|()| sound(&machine, scenario.unready));
     if let Err(error) = outcome {
-        let kept = machine.keep_log(&pool.kit().logs, scenario.name);
+        let kept = machine.keep_log(&pool.kit().logs, &label(scenario));
         return Err(error.context(kept));
     }
     if !scenario.alone && machine.clean().is_ok() {

@@ -4,10 +4,10 @@ use std::fs::File;
 use std::io::Read;
 
 use anyhow::{Context, Result};
-use qemu_suite::config::{Config, DeviceKind, Network};
+use qemu_suite::config::{Config, DeviceKind, Network, Watched};
 use qemu_suite::machine::Kit;
 use qemu_suite::protocol::Event;
-use qemu_suite::trace;
+use qemu_suite::trace::{self, Function};
 
 use super::page::{self, Fetcher};
 use super::session::{Session, script_error, stop_reason};
@@ -78,8 +78,8 @@ pub fn run(options: &Run, kit: &Kit, plan: &Plan) -> Result<u8> {
         },
     );
     config.script = script::substitute(&plan.script, &variables(plan.device, &nonce))?;
-    if options.headless && options.iommu == IommuChoice::Intel {
-        config = config.trace(&trace::CARRIED);
+    if options.headless && options.iommu != IommuChoice::None {
+        config = config.watch(&[Watched::Dma, Watched::Interrupts]);
     }
     say(format!(
         "starting {} with an {} at {}",
@@ -200,7 +200,9 @@ impl Watch<'_> {
         if self.options.iommu == IommuChoice::None {
             return Ok(0);
         }
-        let counts = trace::carried(&self.session.machine.trace(), 0, Config::slot(0), 0);
+        let machine = &self.session.machine;
+        let card = Function::at(Config::slot(0));
+        let counts = trace::carried(machine.dialect(), &machine.trace(), card);
         say(format!(
             "of {}: {} DMA translations, {} remapped interrupts",
             Config::device_id(0),

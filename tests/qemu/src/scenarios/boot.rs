@@ -4,9 +4,10 @@ use anyhow::{Result, ensure};
 
 use std::time::{Duration, Instant};
 
-use crate::config::{Config, Iommu};
+use crate::config::{Config, Iommu, Watched};
 use crate::machine::Machine;
 use crate::scenario::Scenario;
+use crate::trace;
 
 /// Lines that are typed at most.
 const TYPED: usize = 40;
@@ -49,7 +50,7 @@ fn answers(machine: &mut Machine, lps: usize) -> Result<()> {
 
 /// One LP, and what the unit did to interrupts.
 fn traced() -> Config {
-    Config::with_lps(1).trace(&["vtd_ir_irte_get", "vtd_ir_remap"])
+    Config::with_lps(1).watch(&[Watched::Interrupts])
 }
 
 /// Types a line on the first serial line and waits for `wanted` behind it.
@@ -97,14 +98,7 @@ fn serial_interrupt(machine: &mut Machine) -> Result<()> {
         Ok((number("index"), number("count")))
     };
     let (index, before) = pin(machine)?;
-    let remapped = |machine: &Machine| {
-        let trace = machine.trace();
-        let ours = format!("index {index} ");
-        trace
-            .lines()
-            .filter(|line| line.contains("vtd_ir_remap ") && line.contains(&ours))
-            .count()
-    };
+    let remapped = |machine: &Machine| trace::pins(machine.dialect(), &machine.trace(), index);
     let traced = remapped(machine);
     // The emulator writes its trace when a buffer is full: a few lines more than one may have to be typed.
     for _ in 0..TYPED {

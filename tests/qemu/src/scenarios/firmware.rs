@@ -64,7 +64,7 @@ fn edu() -> Config {
 }
 
 fn without_remapping() -> Config {
-    edu().iommu(Iommu::IntelWithoutRemapping)
+    edu().iommu(Iommu::WithoutRemapping)
 }
 
 /// Where the emulated unit is.
