@@ -123,6 +123,8 @@ pub trait Vcpu {
     /// Steps over the instruction that caused the last exit, whose length the dialect knows or finds out; the
     /// one-instruction interrupt shadow ends.
     fn advance(&mut self);
+    /// The same over an instruction that was decoded from its bytes, 1 to 15 of them.
+    fn advance_by(&mut self, length: u8);
     /// RFLAGS.
     fn rflags(&self) -> u64;
     /// Current privilege level, 0 to 3.

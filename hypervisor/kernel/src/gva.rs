@@ -5,11 +5,12 @@
 
 use abi::register;
 use address::{Gpa, PAGE_SIZE};
-use guest::Vcpu;
+use guest::{Event, Vcpu};
 use paging::{Rights, Slat};
 
 use crate::Kernel;
 use crate::seams::Machine;
+use crate::vp::run::Running;
 
 const CR0_PG: u64 = 1 << 31;
 const CR4_PSE: u64 = 1 << 4;
@@ -20,6 +21,9 @@ const PRESENT: u64 = 1;
 const WRITABLE: u64 = 2;
 const USER: u64 = 4;
 const LARGE: u64 = 1 << 7;
+/// Of a page fault's error code; its other bits stand where an entry has them.
+const FETCH: u64 = 1 << 4;
+const PAGE_FAULT: u8 = 14;
 const NO_EXECUTE: u64 = 1 << 63;
 const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
 
@@ -158,14 +162,7 @@ impl<M: Machine> Kernel<M> {
     /// Reads the instruction at the VP's instruction pointer, as many bytes as there are up to 15.
     pub(crate) fn fetch(&self, slat: &Slat, vcpu: &M::Vcpu) -> ([u8; MAX_INSTRUCTION], u8) {
         let mut bytes = [0; MAX_INSTRUCTION];
-        let want = Want {
-            execute: true,
-            user: vcpu.cpl() == 3,
-            write: false,
-        };
-        let base = vcpu.register(register::CS).unwrap_or(0) as u64;
-        let base = if vcpu.long_mode() { 0 } else { base };
-        let start = base.wrapping_add(vcpu.rip());
+        let (start, want) = instruction_at(vcpu);
         let mut count = 0;
         while count < MAX_INSTRUCTION {
             let address = start.wrapping_add(count as u64);
@@ -185,6 +182,43 @@ impl<M: Machine> Kernel<M> {
         }
         (bytes, count as u8)
     }
+
+    /// An instruction of which only `count` bytes could be fetched needs the next one: injects the #PF that its fetch would
+    /// raise. `false`: the guest's tables let it be fetched, or lie where there is no RAM.
+    #[cold]
+    pub(crate) fn fetch_faults(&self, running: &mut Running<'_, M>, count: u8) -> bool {
+        let body = running.partition.body.lock();
+        let Some(slat) = body.slat.live() else {
+            return false;
+        };
+        let vcpu = &mut running.vp.vcpu;
+        let (start, want) = instruction_at(vcpu);
+        let address = start.wrapping_add(count.into());
+        let present = match self.translate(slat, vcpu, address, want) {
+            Err(Fault::NotPresent) => 0,
+            Err(Fault::Privilege) => PRESENT,
+            Ok(_) | Err(Fault::NoMemory) => return false,
+        };
+        let user = if want.user { USER } else { 0 };
+        let told = vcpu.set_register(register::CR2, address.into());
+        vcpu.inject(Event::Exception {
+            vector: PAGE_FAULT,
+            error_code: Some((present | user | FETCH) as u32),
+        });
+        told.is_ok()
+    }
+}
+
+/// Where the VP's instruction is, and what it takes to fetch it.
+fn instruction_at(vcpu: &impl Vcpu) -> (u64, Want) {
+    let want = Want {
+        execute: true,
+        user: vcpu.cpl() == 3,
+        write: false,
+    };
+    let base = vcpu.register(register::CS).unwrap_or(0) as u64;
+    let base = if vcpu.long_mode() { 0 } else { base };
+    (base.wrapping_add(vcpu.rip()), want)
 }
 
 /// Whether the access may pass an entry.

@@ -147,6 +147,7 @@ impl Vcpu for Vp {
     fn rip(&self) -> u64 { arm!(self, vp => vp.rip()) }
     #[inline(always)]
     fn advance(&mut self) { arm!(self, vp => vp.advance()) }
+    fn advance_by(&mut self, length: u8) { arm!(self, vp => vp.advance_by(length)) }
     #[inline(always)]
     fn rflags(&self) -> u64 { arm!(self, vp => vp.rflags()) }
     #[inline(always)]

@@ -62,7 +62,7 @@ fn raise(lab: &Lab, device: DeviceId, mapped: &MappedInterrupt) -> Result<(u16, 
 /// Switches a guest's local APIC and its interrupts on.
 fn listen(lab: &Lab, slot: VpSlot) {
     lab.with_vp(slot, |vp| {
-        let _ = vp.apic.write(0x80f, 0x1ff, 0);
+        vp.apic.write_memory(0xf0, 0x1ff, 0);
         vp.vcpu.set_interrupts(true);
     });
 }

@@ -46,6 +46,8 @@ fn peek(lab: &Lab, page: u64) -> abi::message::Message {
 
 fn listen(lab: &Lab, slot: VpSlot) {
     lab.with_vp(slot, |vp| {
+        let x2apic = vp.apic.base() | guest::apic::BASE_X2APIC;
+        assert!(vp.apic.set_base(x2apic).is_ok());
         let _ = vp.apic.write(0x80f, 0x1ff, 0);
         vp.vcpu.set_interrupts(true);
     });

@@ -13,6 +13,7 @@ pub mod ivrs;
 pub mod machine;
 pub mod madt;
 pub mod mcfg;
+pub mod mov;
 pub mod mutate;
 mod sealed;
 
@@ -28,11 +29,16 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 7] = [
+pub const TARGETS: [Target; 8] = [
     Target {
         name: "hypercall",
         run: hypercall::run,
         mutations: 40,
+    },
+    Target {
+        name: "mov",
+        run: mov::run,
+        mutations: 20_000,
     },
     Target {
         name: "madt",

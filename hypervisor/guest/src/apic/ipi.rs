@@ -62,24 +62,72 @@ pub enum Destination {
     AllButSelf,
     /// The VP with this local APIC id.
     Physical(ApicId),
-    /// The VPs of a cluster, `[31:16]`, whose bit is set in `[15:0]`.
+    /// In x2APIC form: the VPs of a cluster, `[31:16]`, whose bit is set in `[15:0]`. What an xAPIC sends is the same in
+    /// `[7:0]`. Each receiver understands it in its own mode.
     Logical(u32),
 }
 
-impl Destination {
-    /// Whether the VP with the id `receiver` is meant when `sender` sends. One comparison per VP of the partition bounds
-    /// every IPI, whatever the guest wrote.
+/// By which logical destinations a local APIC is meant.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum LogicalName {
+    /// xAPIC mode, flat model: any of these bits.
+    Flat(u8),
+    /// xAPIC mode, cluster model: the cluster in `[7:4]`, any of the bits in `[3:0]`.
+    Cluster(u8),
+    /// x2APIC mode: what follows from its id.
+    FromId,
+}
+
+impl LogicalName {
+    const CLUSTER: u16 = 1 << 8;
+    const FROM_ID: u16 = 2 << 8;
+
+    /// As one word, to be shared between LPs.
     #[must_use]
-    pub const fn includes(self, sender: ApicId, receiver: ApicId) -> bool {
+    pub const fn to_bits(self) -> u16 {
+        match self {
+            Self::Flat(bits) => bits as u16,
+            Self::Cluster(bits) => Self::CLUSTER | bits as u16,
+            Self::FromId => Self::FROM_ID,
+        }
+    }
+
+    /// The name of a word.
+    #[must_use]
+    pub const fn from_bits(bits: u16) -> Self {
+        match bits & !0xff {
+            0 => Self::Flat(bits as u8),
+            Self::CLUSTER => Self::Cluster(bits as u8),
+            _ => Self::FromId,
+        }
+    }
+
+    /// Whether `mask` means the receiver with this name and this id.
+    const fn is_in(self, mask: u32, id: ApicId) -> bool {
+        match self {
+            Self::FromId => {
+                let own = logical_id(id);
+                mask >> 16 == own >> 16 && mask & own & 0xffff != 0
+            }
+            Self::Flat(own) => mask <= 0xff && mask & own as u32 != 0,
+            Self::Cluster(own) => {
+                mask <= 0xff && mask >> 4 == own as u32 >> 4 && mask & own as u32 & 15 != 0
+            }
+        }
+    }
+}
+
+impl Destination {
+    /// Whether the VP with the id `receiver` and this logical name is meant when `sender` sends. One comparison per VP of the
+    /// partition bounds every IPI, whatever the guest wrote.
+    #[must_use]
+    pub const fn includes(self, sender: ApicId, receiver: ApicId, name: LogicalName) -> bool {
         match self {
             Self::OneSelf => sender.0 == receiver.0,
             Self::All => true,
             Self::AllButSelf => sender.0 != receiver.0,
             Self::Physical(id) => id.0 == receiver.0,
-            Self::Logical(mask) => {
-                let own = logical_id(receiver);
-                mask >> 16 == own >> 16 && mask & own & 0xffff != 0
-            }
+            Self::Logical(mask) => name.is_in(mask, receiver),
         }
     }
 
@@ -112,20 +160,15 @@ pub struct IpiRequest {
 /// Why an ICR value sends nothing.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum NotSent {
-    /// A reserved bit is set: #GP.
-    Reserved,
     /// A vector below 16: an error of the sender's APIC.
     IllegalVector,
     /// INIT level de-assert, SMI and reserved modes do nothing.
     Nothing,
 }
 
-/// What a value written to the ICR asks for.
+/// What a value written to the ICR asks for, whatever its reserved bits say.
 pub(super) fn decode(value: u64) -> Result<IpiRequest, NotSent> {
     let icr = Icr::from_bits(value);
-    if value & Icr::RESERVED != 0 {
-        return Err(NotSent::Reserved);
-    }
     let kind = match icr.mode() {
         0 => IpiKind::Fixed(legal(icr.vector())?),
         1 => IpiKind::LowestPriority(legal(icr.vector())?),
@@ -187,7 +230,7 @@ mod tests {
     #[test]
     fn int_16_broadcast_cluster_and_absent_destinations_are_one_comparison_each() {
         let (sender, ids) = (ApicId(0), [ApicId(0), ApicId(1), ApicId(17)]);
-        let who = |d: Destination| ids.map(|id| d.includes(sender, id));
+        let who = |d: Destination| ids.map(|id| d.includes(sender, id, LogicalName::FromId));
         assert_eq!(who(Destination::from_address(u32::MAX, false)), [true; 3]);
         assert_eq!(who(Destination::from_address(u32::MAX, true)), [true; 3]);
         assert_eq!(
@@ -208,10 +251,27 @@ mod tests {
     }
 
     #[test]
-    fn reserved_bits_and_illegal_vectors_send_nothing() {
-        for bit in [13, 16, 17, 20, 31] {
-            assert_eq!(decode(0x40 | 1 << bit), Err(NotSent::Reserved), "bit {bit}");
+    fn int_16_an_xapic_is_meant_by_its_own_logical_name() {
+        let is_meant = |mask, name| Destination::Logical(mask).includes(ApicId(0), ApicId(1), name);
+        assert!(is_meant(0x06, LogicalName::Flat(2)));
+        assert!(!is_meant(0x05, LogicalName::Flat(2)));
+        assert!(
+            !is_meant(0xff, LogicalName::Flat(0)),
+            "no name: never meant"
+        );
+        assert!(!is_meant(0x0001_0002, LogicalName::Flat(2)));
+        assert!(is_meant(0x36, LogicalName::Cluster(0x32)));
+        assert!(!is_meant(0x26, LogicalName::Cluster(0x32)));
+        assert!(!is_meant(0x34, LogicalName::Cluster(0x32)));
+        assert!(is_meant(0x06, LogicalName::FromId));
+        for bits in 0..0x300 {
+            let name = LogicalName::from_bits(bits);
+            assert_eq!(LogicalName::from_bits(name.to_bits()), name);
         }
+    }
+
+    #[test]
+    fn illegal_vectors_and_modes_send_nothing() {
         assert_eq!(decode(0x0f), Err(NotSent::IllegalVector));
         for mode in [2, 3, 7] {
             assert_eq!(decode(mode << 8 | 0x40), Err(NotSent::Nothing));

@@ -1,4 +1,4 @@
-//! The local APIC of a VP, in x2APIC form: Intel SDM volume 3, "Advanced programmable interrupt controller";
+//! The local APIC of a VP, in x2APIC and in xAPIC mode: Intel SDM volume 3, "Advanced programmable interrupt controller";
 //! AMD64 APM volume 2, chapter 16.
 //!
 //! A pure state machine. Time comes in as the guest's time-stamp counter; what must happen elsewhere comes out as an
@@ -10,10 +10,11 @@ mod registers;
 mod tests;
 mod timer;
 mod vectors;
+mod xapic;
 
 use address::{ApicId, Vector};
 
-pub use ipi::{Destination, IpiKind, IpiRequest, logical_id};
+pub use ipi::{Destination, IpiKind, IpiRequest, LogicalName, logical_id};
 pub use registers::{Effect, Gp, msr};
 pub use timer::bus_frequency;
 pub use vectors::VectorSet;
@@ -30,6 +31,8 @@ const SVR_ENABLED: u32 = 1 << 8;
 const ESR_SEND_ILLEGAL: u32 = 1 << 5;
 /// ESR: an interrupt with a vector below 16 arrived.
 const ESR_RECEIVE_ILLEGAL: u32 = 1 << 6;
+/// ESR: an access in xAPIC mode to a register that does not exist.
+const ESR_ILLEGAL_REGISTER: u32 = 1 << 7;
 
 /// IA32_APIC_BASE: this is the boot processor.
 pub const BASE_BOOT_PROCESSOR: u64 = 1 << 8;
@@ -40,6 +43,11 @@ pub const BASE_ENABLED: u64 = 1 << 11;
 /// IA32_APIC_BASE: where the registers are in xAPIC mode.
 pub const BASE_ADDRESS: u64 = 0xfee0_0000;
 
+const BASE_MODE: u64 = BASE_ENABLED | BASE_X2APIC;
+/// DFR: the model in `[31:28]`, the rest reads as ones.
+const DFR_FLAT: u32 = 0xffff_ffff;
+const DFR_CLUSTER: u32 = 0x0fff_ffff;
+
 /// State of a local APIC.
 #[derive(Clone, Debug)]
 pub struct LocalApic {
@@ -49,7 +57,11 @@ pub struct LocalApic {
     spurious: u32,
     errors_pending: u32,
     errors_shown: u32,
+    /// As the registers show it: the destination of xAPIC mode is in `[63:56]`.
     command: u64,
+    /// LDR and DFR of xAPIC mode.
+    logical: u8,
+    model: u32,
     lvt: [u32; LVT_ENTRIES],
     timer: Timer,
     requested: VectorSet,
@@ -58,18 +70,22 @@ pub struct LocalApic {
 }
 
 impl LocalApic {
-    /// The local APIC with this id, in x2APIC mode as firmware that uses it leaves it; id 0 is the boot processor's.
+    /// The local APIC with this id, in xAPIC mode as after power-on, or in x2APIC mode as firmware that uses it leaves it;
+    /// id 0 is the boot processor's.
     #[must_use]
-    pub fn new(id: ApicId) -> Self {
+    pub fn new(id: ApicId, x2apic: bool) -> Self {
         let boot = if id.0 == 0 { BASE_BOOT_PROCESSOR } else { 0 };
+        let mode = if x2apic { BASE_MODE } else { BASE_ENABLED };
         let mut apic = Self {
             id,
-            base: BASE_ADDRESS | BASE_ENABLED | BASE_X2APIC | boot,
+            base: BASE_ADDRESS | mode | boot,
             tpr: 0,
             spurious: 0xff,
             errors_pending: 0,
             errors_shown: 0,
             command: 0,
+            logical: 0,
+            model: DFR_FLAT,
             lvt: [LVT_MASKED; LVT_ENTRIES],
             timer: Timer::default(),
             requested: VectorSet::default(),
@@ -87,6 +103,8 @@ impl LocalApic {
         self.errors_pending = 0;
         self.errors_shown = 0;
         self.command = 0;
+        self.logical = 0;
+        self.model = DFR_FLAT;
         self.lvt = [LVT_MASKED; LVT_ENTRIES];
         self.timer = Timer::default();
         self.requested = VectorSet::default();
@@ -206,20 +224,39 @@ impl LocalApic {
         self.base
     }
 
+    /// Whether its registers are in memory, at [`BASE_ADDRESS`].
+    #[must_use]
+    pub const fn is_in_memory(&self) -> bool {
+        self.base & BASE_MODE == BASE_ENABLED
+    }
+
+    /// By which logical destinations it is meant. It changes with the mode ([`LocalApic::set_base`]), with INIT
+    /// ([`LocalApic::reset`]) and where a write says so ([`Effect::LogicalName`]).
+    #[must_use]
+    pub const fn logical_name(&self) -> LogicalName {
+        match (self.base & BASE_X2APIC, self.model) {
+            (0, DFR_FLAT) => LogicalName::Flat(self.logical),
+            (0, DFR_CLUSTER) => LogicalName::Cluster(self.logical),
+            (0, _) => LogicalName::Flat(0),
+            _ => LogicalName::FromId,
+        }
+    }
+
     /// Writes IA32_APIC_BASE. The address does not move; modes change only in the order disabled, xAPIC, x2APIC,
     /// disabled.
     ///
     /// # Errors
     /// #GP for a change that the architecture forbids, and for a new address.
     pub fn set_base(&mut self, value: u64) -> Result<(), Gp> {
-        const MODE: u64 = BASE_ENABLED | BASE_X2APIC;
-        if (value ^ self.base) & !MODE != 0 {
+        if (value ^ self.base) & !BASE_MODE != 0 {
             return Err(Gp);
         }
-        match (self.base & MODE, value & MODE) {
+        match (self.base & BASE_MODE, value & BASE_MODE) {
             (old, new) if old == new => {}
-            (MODE, 0) | (BASE_ENABLED, 0) => self.reset(),
-            (0, BASE_ENABLED) | (BASE_ENABLED, MODE) => {}
+            (BASE_MODE, 0) | (BASE_ENABLED, 0) => self.reset(),
+            (0, BASE_ENABLED) => {}
+            // The destination of a command has another form from here on.
+            (BASE_ENABLED, BASE_MODE) => self.command &= 0xffff_ffff,
             _ => return Err(Gp),
         }
         self.base = value;

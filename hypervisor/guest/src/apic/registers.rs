@@ -2,7 +2,7 @@
 
 use address::Vector;
 
-use super::ipi::{self, IpiKind, IpiRequest, NotSent};
+use super::ipi::{self, Icr, IpiKind, IpiRequest, NotSent};
 use super::timer::Mode;
 use super::{
     BASE_X2APIC, Destination, ESR_SEND_ILLEGAL, LVT_MASKED, LVT_TIMER, LocalApic, SVR_ENABLED,
@@ -29,6 +29,8 @@ pub mod msr {
     pub const ESR: u32 = 0x828;
     pub const ICR: u32 = 0x830;
     pub const LVT_TIMER: u32 = 0x832;
+    pub const LVT_THERMAL: u32 = 0x833;
+    pub const LVT_PERFORMANCE: u32 = 0x834;
     pub const LVT_LINT0: u32 = 0x835;
     pub const LVT_LINT1: u32 = 0x836;
     pub const LVT_ERROR: u32 = 0x837;
@@ -63,6 +65,8 @@ pub enum Effect {
     TimerChanged,
     /// The task priority class, 0 to 15: the VP's CR8 follows.
     TaskPriority(u8),
+    /// [`LocalApic::logical_name`] has changed.
+    LogicalName,
 }
 
 /// Version 14h, six LVT entries, no suppression of EOI broadcasts.
@@ -72,6 +76,24 @@ const LVT_TIMER_BITS: u32 = 0x0007_00ff;
 const LVT_LINT_BITS: u32 = 0x0001_a7ff;
 const LVT_BITS: u32 = 0x0001_07ff;
 const LVT_ERROR_BITS: u32 = 0x0001_00ff;
+const SVR_BITS: u32 = 0x1ff;
+const DIVIDE_BITS: u32 = 0xb;
+
+/// The bits that can be written in a register that has others.
+pub(super) const fn writable(index: u32) -> u32 {
+    match index {
+        msr::TPR => 0xff,
+        msr::SVR => SVR_BITS,
+        msr::DIVIDE => DIVIDE_BITS,
+        msr::LVT_TIMER => LVT_TIMER_BITS,
+        msr::LVT_LINT0 | msr::LVT_LINT1 => LVT_LINT_BITS,
+        msr::LVT_ERROR => LVT_ERROR_BITS,
+        msr::LVT_THERMAL | msr::LVT_PERFORMANCE => LVT_BITS,
+        msr::INITIAL_COUNT => u32::MAX,
+        // Only zeros: EOI, ESR.
+        _ => 0,
+    }
+}
 
 impl LocalApic {
     /// Reads a register by its MSR index. `task_priority`: the VP's CR8; `now`: its time-stamp counter.
@@ -85,7 +107,12 @@ impl LocalApic {
         if self.base & BASE_X2APIC == 0 {
             return Err(Gp);
         }
-        Ok(match index {
+        self.register(index, task_priority, now).ok_or(Gp)
+    }
+
+    /// What a register that can be read shows in x2APIC mode.
+    pub(super) fn register(&self, index: u32, task_priority: u8, now: u64) -> Option<u64> {
+        Some(match index {
             msr::ID => u64::from(self.id.0),
             msr::VERSION => VERSION,
             msr::TPR => u64::from(self.full_task_priority(task_priority)),
@@ -103,7 +130,7 @@ impl LocalApic {
             msr::INITIAL_COUNT => u64::from(self.timer.initial),
             msr::CURRENT_COUNT => u64::from(self.current_count(now)),
             msr::DIVIDE => u64::from(self.timer.divide),
-            _ => return Err(Gp),
+            _ => return None,
         })
     }
 
@@ -123,15 +150,19 @@ impl LocalApic {
         if index == msr::ICR {
             return self.write_command(value);
         }
-        let value = u32::try_from(value).map_err(|_| Gp)?;
+        self.set_register(index, u32::try_from(value).map_err(|_| Gp)?, now)
+    }
+
+    /// Writes a register of 32 bits that can be written, as in x2APIC mode.
+    pub(super) fn set_register(&mut self, index: u32, value: u32, now: u64) -> Result<Effect, Gp> {
         match index {
             msr::EOI if value == 0 => Ok(self.end_of_interrupt()),
             msr::TPR if value < 0x100 => Ok(self.write_task_priority(value as u8)),
-            msr::SVR if value & !0x1ff == 0 => Ok(self.write_spurious(value)),
+            msr::SVR if value & !SVR_BITS == 0 => Ok(self.write_spurious(value)),
             msr::ESR if value == 0 => Ok(self.latch_errors()),
             msr::LVT_TIMER..=msr::LVT_ERROR => self.write_lvt(index, value),
             msr::INITIAL_COUNT => Ok(self.write_initial_count(value, now)),
-            msr::DIVIDE if value & !0xb == 0 => {
+            msr::DIVIDE if value & !DIVIDE_BITS == 0 => {
                 self.timer.set_divide(value, now);
                 Ok(Effect::TimerChanged)
             }
@@ -180,32 +211,33 @@ impl LocalApic {
     }
 
     fn write_command(&mut self, value: u64) -> Result<Effect, Gp> {
-        let request = match ipi::decode(value) {
+        if value & Icr::RESERVED != 0 {
+            return Err(Gp);
+        }
+        self.command = value & !(1 << 12);
+        Ok(self.send(value))
+    }
+
+    /// Does what a command in x2APIC form says; its reserved bits are clear.
+    pub(super) fn send(&mut self, command: u64) -> Effect {
+        let request = match ipi::decode(command) {
             Ok(request) => request,
-            Err(NotSent::Reserved) => return Err(Gp),
             Err(NotSent::IllegalVector) => {
                 self.note_error(ESR_SEND_ILLEGAL);
-                return Ok(Effect::None);
+                return Effect::None;
             }
-            Err(NotSent::Nothing) => return Ok(Effect::None),
+            Err(NotSent::Nothing) => return Effect::None,
         };
-        self.command = value & !(1 << 12);
         if let (IpiKind::Fixed(vector), Destination::OneSelf) = (request.kind, request.destination)
         {
             self.accept(vector, false);
-            return Ok(Effect::None);
+            return Effect::None;
         }
-        Ok(Effect::Ipi(request))
+        Effect::Ipi(request)
     }
 
     fn write_lvt(&mut self, index: u32, value: u32) -> Result<Effect, Gp> {
-        let writable = match index {
-            msr::LVT_TIMER => LVT_TIMER_BITS,
-            msr::LVT_LINT0 | msr::LVT_LINT1 => LVT_LINT_BITS,
-            msr::LVT_ERROR => LVT_ERROR_BITS,
-            _ => LVT_BITS,
-        };
-        if value & !writable != 0 {
+        if value & !writable(index) != 0 {
             return Err(Gp);
         }
         let masked = if self.spurious & SVR_ENABLED == 0 {

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 
 fn enabled() -> LocalApic {
-    let mut apic = LocalApic::new(ApicId(3));
+    let mut apic = LocalApic::new(ApicId(3), true);
     assert_eq!(apic.write(msr::SVR, 0x1ff, 0), Ok(Effect::None));
     apic
 }
@@ -130,7 +130,7 @@ fn a_masked_timer_counts_without_a_deadline_for_the_host() {
 
 #[test]
 fn a_disabled_apic_accepts_nothing_and_masks_its_table() {
-    let mut apic = LocalApic::new(ApicId(0));
+    let mut apic = LocalApic::new(ApicId(0), true);
     assert!(!apic.accept(Vector(0x40), false));
     apic.write(msr::LVT_TIMER, 0x31, 0).unwrap();
     assert_eq!(apic.read(msr::LVT_TIMER, 0, 0), Ok(0x10031));
@@ -138,13 +138,15 @@ fn a_disabled_apic_accepts_nothing_and_masks_its_table() {
 
 #[test]
 fn the_identity_registers_have_these_raw_values() {
-    let apic = LocalApic::new(ApicId(0x23));
+    let apic = LocalApic::new(ApicId(0x23), true);
     assert_eq!(apic.read(msr::ID, 0, 0), Ok(0x23));
     assert_eq!(apic.read(msr::LDR, 0, 0), Ok(0x0002_0008));
     assert_eq!(apic.read(msr::VERSION, 0, 0), Ok(0x50014));
     assert_eq!(apic.read(msr::SVR, 0, 0), Ok(0xff));
     assert_eq!(apic.base(), 0xfee0_0c00);
-    assert_eq!(LocalApic::new(ApicId(0)).base(), 0xfee0_0d00);
+    assert_eq!(LocalApic::new(ApicId(0), true).base(), 0xfee0_0d00);
+    assert_eq!(LocalApic::new(ApicId(0), false).base(), 0xfee0_0900);
+    assert_eq!(LocalApic::new(ApicId(1), false).base(), 0xfee0_0800);
 }
 
 #[test]
@@ -189,7 +191,11 @@ fn cpu_02_registers_that_do_not_exist_are_gp() {
         (msr::SVR, 0x1000),
         (msr::ESR, 1),
         (msr::DIVIDE, 4),
-        (msr::ICR, 1 << 13),
+        (msr::ICR, 0x40 | 1 << 13),
+        (msr::ICR, 0x40 | 1 << 16),
+        (msr::ICR, 0x40 | 1 << 17),
+        (msr::ICR, 0x40 | 1 << 20),
+        (msr::ICR, 0x40 | 1 << 31),
     ] {
         assert_eq!(apic.write(index, value, 0), Err(Gp), "{index:#x}");
     }

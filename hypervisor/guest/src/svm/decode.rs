@@ -83,11 +83,24 @@ pub fn next_rip(block: &Vmcb, features: Features) -> u64 {
     if c.exit_code == code::IOIO {
         return c.exit_info_2;
     }
-    let next = block.save.rip.wrapping_add(plain_length(c.exit_code));
+    next_after(block, plain_length(c.exit_code))
+}
+
+/// Where the guest goes on after an instruction of this length.
+const fn next_after(block: &Vmcb, length: u64) -> u64 {
+    let next = block.save.rip.wrapping_add(length);
     if block.save.cs.attributes & LONG != 0 {
         next
     } else {
         next & 0xffff_ffff
+    }
+}
+
+impl Vmcb {
+    /// Steps over an instruction of this length; the interrupt shadow ends.
+    pub const fn advance_by(&mut self, length: u8) {
+        self.save.rip = next_after(self, length as u64);
+        self.control.interrupt_shadow = 0;
     }
 }
 
@@ -143,6 +156,19 @@ mod tests {
             exit(&left(0x400, 1 << 32 | 6, 0xfed0_00f0)),
             Exit::Memory(memory)
         );
+    }
+
+    #[test]
+    fn a_decoded_instruction_is_stepped_over_with_its_shadow() {
+        let mut block = left(0x400, 0, 0);
+        block.save.rip = 0xffff_fffe;
+        block.control.interrupt_shadow = 1;
+        block.advance_by(6);
+        assert_eq!((block.save.rip, block.control.interrupt_shadow), (4, 0));
+        block.save.cs.attributes |= LONG;
+        block.save.rip = 0xffff_fffe;
+        block.advance_by(6);
+        assert_eq!(block.save.rip, 0x1_0000_0004);
     }
 
     #[test]

@@ -12,6 +12,7 @@ use crate::partition::{Partition, PartitionCell, State};
 use crate::seams::Machine;
 use crate::shootdown::Processors;
 use crate::status::IntoStatus;
+use crate::vp::local_apic;
 
 /// Large pages that one execution of a call handles: each is 512 frames to count.
 pub(super) const LARGE_PER_SLICE: usize = 8;
@@ -35,6 +36,11 @@ impl<M: Machine> Kernel<M> {
             return Err(Status::INVALID_PARAMETER);
         }
         let pages: &[u64] = request.rest()?;
+        // A child's local APIC is there, whatever its mode.
+        let end = gpfn + pages.len() as u64 * step;
+        if (gpfn..end).contains(&local_apic::PAGE) {
+            return Err(Status::INVALID_PARAMETER);
+        }
         let start = gpfn << PAGE_SHIFT;
         if large {
             return self.map_large(cell, start, pages, access);

@@ -17,7 +17,7 @@ use crate::partition::{Partition, PartitionCell, State};
 use crate::seams::Machine;
 use crate::status::IntoStatus;
 use crate::synic::SynIc;
-use crate::vp::{Activity, MAX_VP_FRAMES, Vp, VpSlot};
+use crate::vp::{Activity, MAX_VP_FRAMES, Vp, VpSlot, local_apic};
 use crate::{Kernel, MAX_VPS};
 
 impl<M: Machine> Kernel<M> {
@@ -77,7 +77,7 @@ impl<M: Machine> Kernel<M> {
             slot,
             lp,
             vcpu,
-            apic: LocalApic::new(ApicId(index.0)),
+            apic: LocalApic::new(ApicId(index.0), is_root),
             synic: SynIc::new(overlay.first().copied()),
             activity: Activity::WaitForStartup,
             explicit_suspend: !is_root,
@@ -93,6 +93,7 @@ impl<M: Machine> Kernel<M> {
         vp_cell.counters.clear();
         vp_cell.index.store(index.0 as u16, Ordering::Relaxed);
         vp_cell.lp.store(lp.0, Ordering::Relaxed);
+        local_apic::publish(vp_cell, &vp);
         *vp_cell.body.lock() = Some(vp);
         lp_state.bound.insert(slot);
         cell.vp_count.fetch_max(index.0 + 1, Ordering::Relaxed);

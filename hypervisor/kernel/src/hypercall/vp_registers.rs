@@ -12,7 +12,7 @@ use crate::Kernel;
 use crate::seams::Machine;
 use crate::vp::inbox::Request as Left;
 use crate::vp::run::Running;
-use crate::vp::{Activity, Vp, VpSlot};
+use crate::vp::{Activity, Vp, VpCell, VpSlot, local_apic};
 
 impl<M: Machine> Kernel<M> {
     /// The VP whose registers a call names: a child's, or the caller's own partition's.
@@ -84,11 +84,12 @@ impl<M: Machine> Kernel<M> {
         let (slot, own) = self.registers_of(request, &request.parameters()?)?;
         let values: &[RegisterValue] = request.rest()?;
         if own {
-            return Ok(set_all(running.vp, values));
+            return Ok(set_all(running.cell, running.vp, values));
         }
         let suspend =
             |value: &RegisterValue| value.name == register::EXPLICIT_SUSPEND && value.value[0] == 1;
-        let Some(mut body) = self.vp_cell(slot).body.try_lock() else {
+        let cell = self.vp_cell(slot);
+        let Some(mut body) = cell.body.try_lock() else {
             if values.first().is_some_and(suspend) {
                 // It runs: it is asked to leave, and the call is executed again until it has.
                 self.notify(slot, Left::Suspend);
@@ -100,7 +101,7 @@ impl<M: Machine> Kernel<M> {
         if !vp.is_suspended() && !values.first().is_some_and(suspend) {
             return Err(Status::INVALID_VP_STATE);
         }
-        let outcome = set_all(vp, values);
+        let outcome = set_all(cell, vp, values);
         let runnable = vp.is_runnable();
         drop(body);
         if runnable {
@@ -125,13 +126,17 @@ fn read_register<M: Machine>(vp: &Vp<M>, name: u32) -> Option<u128> {
 }
 
 /// Writes registers in order, as far as they can be.
-fn set_all<M: Machine>(vp: &mut Vp<M>, values: &[RegisterValue]) -> Outcome {
+fn set_all<M: Machine>(cell: &VpCell<M>, vp: &mut Vp<M>, values: &[RegisterValue]) -> Outcome {
+    let mut outcome = Outcome::Reps(values.len() as u16, Status::SUCCESS);
     for (done, value) in values.iter().enumerate() {
         if let Err(status) = write_register(vp, value) {
-            return Outcome::Reps(done as u16, status);
+            outcome = Outcome::Reps(done as u16, status);
+            break;
         }
     }
-    Outcome::Reps(values.len() as u16, Status::SUCCESS)
+    // One of them may have been the mode of its local APIC.
+    local_apic::publish(cell, vp);
+    outcome
 }
 
 fn write_register<M: Machine>(vp: &mut Vp<M>, entry: &RegisterValue) -> Result<(), Status> {

@@ -9,6 +9,7 @@ use guest::Event;
 use guest::Vcpu;
 use paging::{Access, FrameSource, MemoryType, Rights};
 
+use super::local_apic;
 use super::run::Running;
 use crate::Kernel;
 use crate::memory::{Frames, Owner};
@@ -168,7 +169,7 @@ fn may_stand<M: Machine>(kernel: &Kernel<M>, frames: &Frames, body: &Partition, 
     let Some(slat) = body.slat.live() else {
         return false;
     };
-    if page >> (u32::from(slat.input_bits()) - PAGE_SHIFT) != 0 {
+    if page >> (u32::from(slat.input_bits()) - PAGE_SHIFT) != 0 || page == local_apic::PAGE {
         return false;
     }
     slat.query(kernel.machine.tables(), page << PAGE_SHIFT)

@@ -13,6 +13,7 @@ use guest::{Access, Event, Gpr, MemoryAccess, PortAccess, Vcpu};
 use zerocopy::{FromBytes, IntoBytes};
 
 use super::inbox::Request;
+use super::local_apic::Answer;
 use super::run::Running;
 use super::{Vp, VpSlot};
 use crate::seams::Machine;
@@ -84,6 +85,12 @@ impl<M: Machine> Kernel<M> {
             .query(self.machine.tables(), access.gpa.as_u64())
             .is_some();
         drop(body);
+        let captured = instruction.get(..usize::from(count)).unwrap_or(&[]);
+        match self.registers_in_memory(running, access, captured) {
+            Answer::Done => return,
+            Answer::NotFetched if self.fetch_faults(running, count) => return,
+            Answer::NotFetched | Answer::NotOurs => (),
+        }
         let kind = if mapped {
             kind::GPA_INTERCEPT
         } else {

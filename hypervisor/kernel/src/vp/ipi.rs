@@ -3,7 +3,7 @@
 use core::sync::atomic::Ordering;
 
 use address::{ApicId, PartitionId};
-use guest::apic::{Destination, IpiKind, IpiRequest};
+use guest::apic::{Destination, IpiKind, IpiRequest, LogicalName};
 
 use super::VpSlot;
 use super::inbox::Request;
@@ -33,7 +33,9 @@ impl<M: Machine> Kernel<M> {
         for slot in vps.into_iter().flatten() {
             let vp = self.vp_cell(slot);
             let receiver = ApicId(u32::from(vp.index.load(Ordering::Relaxed)));
-            if vp.partition() == partition && request.destination.includes(sender, receiver) {
+            let name = LogicalName::from_bits(vp.logical_name.load(Ordering::Relaxed));
+            let meant = request.destination.includes(sender, receiver, name);
+            if vp.partition() == partition && meant {
                 self.deliver_ipi(slot, request.kind);
                 reached += 1;
                 if matches!(request.kind, IpiKind::LowestPriority(_)) {

@@ -5,6 +5,7 @@ pub mod hypercall_page;
 pub mod inbox;
 pub mod intercept;
 pub mod ipi;
+pub mod local_apic;
 pub mod msr;
 pub mod port;
 pub mod run;
@@ -138,6 +139,8 @@ pub struct VpCell<M: Machine> {
     pub partition: AtomicU64,
     /// Its index in its partition.
     pub index: AtomicU16,
+    /// By which logical destinations it is meant, as [`guest::apic::LogicalName::to_bits`] has it.
+    pub logical_name: AtomicU16,
     /// The LP that it is bound to.
     pub lp: AtomicU16,
     /// When its timer is due; `u64::MAX` for never.
@@ -157,6 +160,7 @@ impl<M: Machine> VpCell<M> {
             body: Mutex::new(None),
             partition: AtomicU64::new(0),
             index: AtomicU16::new(0),
+            logical_name: AtomicU16::new(0),
             lp: AtomicU16::new(0),
             deadline: AtomicU64::new(u64::MAX),
             boosted: AtomicU64::new(0),

@@ -4,7 +4,7 @@ use core::sync::atomic::Ordering;
 
 use abi::msr;
 use abi::partition::privilege;
-use guest::apic::{BASE_X2APIC, Effect};
+use guest::apic::BASE_X2APIC;
 use guest::msr::{self as policy, MsrAction};
 use guest::{Event, Gpr, Vcpu};
 
@@ -70,26 +70,16 @@ impl<M: Machine> Kernel<M> {
             MsrAction::Synthetic => self.set_synthetic(running, index, value),
             MsrAction::Processor => running.vp.vcpu.write_msr(index, value)?.then_some(()),
             MsrAction::Fixed(_) => Some(()),
-            MsrAction::ApicBase => running.vp.apic.set_base(value).ok(),
+            MsrAction::ApicBase => Self::set_apic_base(running, value),
             MsrAction::TimeStamp | MsrAction::Fault => None,
         }
     }
 
     #[inline]
     fn set_x2apic(&self, running: &mut Running<'_, M>, index: u32, value: u64) -> Option<()> {
-        let effect = running
-            .vp
-            .apic
-            .write(index, value, self.machine.now())
-            .ok()?;
-        match effect {
-            Effect::None => (),
-            // Nothing level-triggered is ever accepted: pins are mapped for edges only.
-            Effect::EndOfInterrupt { .. } => (),
-            Effect::TaskPriority(class) => running.vp.vcpu.set_task_priority(class),
-            Effect::TimerChanged => self.timer_changed(running),
-            Effect::Ipi(request) => self.send_ipi(running, &request),
-        }
+        let now = self.machine.now();
+        let effect = running.vp.apic.write(index, value, now).ok()?;
+        self.apply(running, effect);
         Some(())
     }
 

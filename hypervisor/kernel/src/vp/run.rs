@@ -6,7 +6,7 @@ use address::{LpIndex, Vector};
 use guest::{Event, Exit, Reset, Vcpu};
 
 use super::inbox::{Request, Requests};
-use super::{Activity, Vp, VpCell, VpSlot};
+use super::{Activity, Vp, VpCell, VpSlot, local_apic};
 use crate::Kernel;
 use crate::counters::exit_index;
 use crate::hypercall::Scratch;
@@ -194,6 +194,7 @@ impl<M: Machine> Kernel<M> {
     fn take_rare_requests(&self, running: &mut Running<'_, M>, requests: Requests) {
         if requests.has(Request::Init) {
             Self::init(running.vp);
+            local_apic::publish(running.cell, running.vp);
         }
         if requests.has(Request::Startup) && running.vp.activity == Activity::WaitForStartup {
             let vector = running.cell.inbox.startup_vector();

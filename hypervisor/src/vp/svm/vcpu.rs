@@ -205,6 +205,10 @@ impl Vcpu for Svm {
         block.control.interrupt_shadow = 0;
     }
 
+    fn advance_by(&mut self, length: u8) {
+        self.block_mut().advance_by(length);
+    }
+
     #[inline]
     fn rflags(&self) -> u64 {
         self.block().save.rflags

@@ -416,7 +416,15 @@ impl Vcpu for Vmx {
         if !self.live {
             return;
         }
-        let length = vmread(Field::EXIT_INSTRUCTION_LENGTH) & 15;
+        self.advance_by(vmread(Field::EXIT_INSTRUCTION_LENGTH) as u8 & 15);
+    }
+
+    #[inline(always)]
+    fn advance_by(&mut self, length: u8) {
+        if !self.live {
+            return;
+        }
+        let length = u64::from(length);
         let next = decode::next_rip(vmread(Field::GUEST_RIP), length, self.long_mode());
         self.put(Field::GUEST_RIP, next);
         let state = vmread(Field::GUEST_INTERRUPTIBILITY);

@@ -147,6 +147,10 @@ impl Vcpu for HostVcpu {
         self.block.control.interrupt_shadow = 0;
     }
 
+    fn advance_by(&mut self, length: u8) {
+        self.block.advance_by(length);
+    }
+
     fn rflags(&self) -> u64 {
         self.block.save.rflags
     }
