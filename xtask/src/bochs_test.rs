@@ -5,12 +5,11 @@ use std::thread::available_parallelism;
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 use qemu_suite::bochs::{Bochs, Processor};
-use qemu_suite::config::Dialect;
 use qemu_suite::machine::Kit;
+use qemu_suite::place::Place;
 use qemu_suite::suite::{self, Counts, Options};
 
 use crate::build::Flavor;
-use crate::progress::say;
 use crate::{image, qemu_test, setup};
 
 /// The options of `cargo xtask bochs-test`.
@@ -24,7 +23,7 @@ pub struct BochsTest {
     /// The processor's dialect
     #[arg(long, value_enum, default_value = "vmx")]
     cpu: Cpu,
-    /// Every processor model of the dialect, one after the other
+    /// Every processor model of the dialect, with 1, 2 and 4 processors
     #[arg(long)]
     full: bool,
     /// How many scenarios run at once [default: the number of processors]
@@ -37,7 +36,7 @@ pub struct BochsTest {
 
 /// A processor dialect.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-enum Cpu {
+pub enum Cpu {
     /// Intel VMX
     #[default]
     Vmx,
@@ -45,47 +44,107 @@ enum Cpu {
     Svm,
 }
 
+impl Cpu {
+    /// The model that has all that the hypervisor can use.
+    pub const fn processor(self) -> Processor {
+        match self {
+            Self::Vmx => Processor::Vmx,
+            Self::Svm => Processor::Svm,
+        }
+    }
+
+    /// Every model.
+    const fn processors(self) -> &'static [Processor] {
+        match self {
+            Self::Vmx => &[Processor::Vmx, Processor::OldVmx],
+            Self::Svm => &[Processor::Svm],
+        }
+    }
+}
+
+/// Numbers of processors of a whole matrix.
+const LPS: [u32; 3] = [1, 2, 4];
+
 /// Lists or runs; gives the counts.
 pub fn run(options: &BochsTest) -> Result<Counts> {
-    let cores = available_parallelism().map_or(1, usize::from);
+    let places = if options.full {
+        matrix(options.cpu.processors())
+    } else {
+        vec![as_asked(options.cpu)]
+    };
     let selected = Options {
         filter: options.filter.clone(),
-        threads: options.test_threads.unwrap_or(cores),
-        dialects: vec![Dialect::default()],
-        anywhere: true,
+        threads: threads(options.test_threads),
+        bochs: places,
         replaced_by: options.replace_payloads.clone(),
+        ..Options::default()
     };
+    // Also refuses a filter that selects nothing, before anything is built.
     let lines = suite::list(&selected)?;
     if options.list {
         lines.iter().for_each(|line| println!("{line}"));
         return Ok(Counts::default());
     }
-    let root = setup::bochs()?;
-    let kit = qemu_test::kit(Flavor::Test)?;
-    let mut sum = Counts::default();
-    for &processor in processors(options) {
-        say(format!("scenarios on Bochs, {processor:?}"));
-        let bochs = Bochs {
-            root: root.clone(),
-            processor,
-            write_disk: image::write,
-        };
-        let kit = Kit {
-            bochs: Some(bochs),
-            ..kit.clone()
-        };
-        let counts = suite::run(kit, &selected)?;
-        sum.passed += counts.passed;
-        sum.failed += counts.failed;
-    }
-    println!("{} passed, {} failed", sum.passed, sum.failed);
-    Ok(sum)
+    let counts = suite::run(kit(Flavor::Test)?, &selected)?;
+    println!("{} passed, {} failed", counts.passed, counts.failed);
+    Ok(counts)
 }
 
-fn processors(options: &BochsTest) -> &'static [Processor] {
-    match (options.cpu, options.full) {
-        (Cpu::Vmx, false) => &[Processor::Vmx],
-        (Cpu::Vmx, true) => &[Processor::Vmx, Processor::OldVmx],
-        (Cpu::Svm, _) => &[Processor::Svm],
+/// What `cargo xtask test` runs: every scenario once per dialect, and a few on every model with every number of
+/// processors.
+pub fn short() -> Result<Counts> {
+    let selected = Options {
+        threads: threads(None),
+        bochs: vec![as_asked(Cpu::Vmx), as_asked(Cpu::Svm)],
+        smoke: matrix(&Processor::ALL),
+        ..Options::default()
+    };
+    suite::run(kit(Flavor::Test)?, &selected)
+}
+
+/// What machines are made from; sets up and builds.
+pub fn kit(flavor: Flavor) -> Result<Kit> {
+    let root = setup::bochs()?;
+    Ok(Kit {
+        bochs: Some(Bochs {
+            root,
+            write_disk: image::write,
+        }),
+        ..qemu_test::kit(flavor)?
+    })
+}
+
+fn threads(asked: Option<usize>) -> usize {
+    asked.unwrap_or_else(|| available_parallelism().map_or(1, usize::from))
+}
+
+/// The dialect's usual model, with as many processors as a scenario asks for.
+const fn as_asked(cpu: Cpu) -> Place {
+    Place {
+        processor: cpu.processor(),
+        lps: None,
+    }
+}
+
+fn matrix(processors: &[Processor]) -> Vec<Place> {
+    let with = |processor: &Processor| {
+        LPS.map(|lps| Place {
+            processor: *processor,
+            lps: Some(lps),
+        })
+    };
+    processors.iter().flat_map(with).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_whole_matrix_is_every_model_with_every_number() {
+        let vmx = matrix(Cpu::Vmx.processors()).len();
+        let svm = matrix(Cpu::Svm.processors()).len();
+        assert_eq!((vmx, svm), (6, 3));
+        assert_eq!(vmx + svm, matrix(&Processor::ALL).len());
     }
 }

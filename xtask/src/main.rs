@@ -42,7 +42,7 @@ enum Task {
     Image(image::Image),
     /// Boot in QEMU: the demonstration, or an image of your own with --guest
     Run(run::Run),
-    /// Format, lints, host tests, house checks, then the suite in QEMU
+    /// Format, lints, host tests, house checks, then the suites in QEMU and Bochs
     Test(test::Test),
     /// The suite of scenarios in QEMU
     QemuTest(qemu_test::QemuTest),

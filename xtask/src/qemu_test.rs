@@ -61,8 +61,8 @@ pub fn run(options: &QemuTest) -> Result<Counts> {
         filter: options.filter.clone(),
         threads: options.test_threads.unwrap_or(cores),
         dialects: options.iommu.dialects().to_vec(),
-        anywhere: false,
         replaced_by: options.replace_payloads.clone(),
+        ..Options::default()
     };
     // Also refuses a filter that selects nothing, before anything is built.
     let lines = suite::list(&selected)?;

@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 use qemu_suite::suite::Counts;
 
+use crate::bochs_test;
 use crate::checks;
 use crate::progress::say;
 use crate::qemu_test::{self, QemuTest};
@@ -15,7 +16,7 @@ use crate::workspace::{self, Package};
 /// The options of `cargo xtask test`.
 #[derive(Args, Clone, Debug)]
 pub struct Test {
-    /// Leave out the suite in QEMU
+    /// Leave out the suites in QEMU and Bochs
     #[arg(long)]
     host_only: bool,
 }
@@ -44,6 +45,8 @@ pub fn run(options: &Test) -> Result<bool> {
             "suite in QEMU",
             qemu_test::run(&QemuTest::default()),
         );
+        say("scenarios in Bochs …");
+        add(&mut total, "scenarios in Bochs", bochs_test::short());
     }
     println!("{} passed, {} failed", total.passed, total.failed);
     Ok(total.failed == 0)

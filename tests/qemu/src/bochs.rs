@@ -13,12 +13,13 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use crate::config::Config;
+use crate::emulator::{Console, RunFiles};
+use crate::serial_line::SerialLine;
 
 /// Which processor the machine has.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Processor {
     /// Intel VMX, with posted interrupts.
-    #[default]
     Vmx,
     /// Intel VMX of an older processor, without posted interrupts.
     OldVmx,
@@ -27,13 +28,26 @@ pub enum Processor {
 }
 
 impl Processor {
-    /// The model, and what it must be given besides: x2APIC mode came one generation after the only AMD models that there are.
-    fn model(self) -> &'static str {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Vmx, Self::OldVmx, Self::Svm];
+
+    /// The model's name.
+    pub fn name(self) -> &'static str {
         match self {
             Self::Vmx => "corei7_skylake_x",
             Self::OldVmx => "corei7_haswell_4770",
-            Self::Svm => "ryzen, add_features=x2apic",
+            Self::Svm => "ryzen",
         }
+    }
+
+    /// The model, and what it must be given besides: x2APIC mode came one generation after the only AMD models that there are.
+    fn model(self) -> String {
+        let more = if self == Self::Svm {
+            ", add_features=x2apic"
+        } else {
+            ""
+        };
+        format!("{}{more}", self.name())
     }
 }
 
@@ -45,39 +59,61 @@ pub type WriteDisk = fn(&Path, &Path) -> Result<()>;
 pub struct Bochs {
     /// The folder that its packages were unpacked to.
     pub root: PathBuf,
-    /// Which processor machines get.
-    pub processor: Processor,
     /// Makes the boot volume a disk.
     pub write_disk: WriteDisk,
 }
 
-/// How long it may take until the second serial line is connected: at the emulator's very start.
+/// A started machine.
+#[derive(Debug)]
+pub struct Started {
+    /// The emulator.
+    pub process: Child,
+    /// The other end of the second serial line.
+    pub protocol: UnixStream,
+    /// The first one.
+    pub console: SerialLine,
+}
+
+/// RAM in MiB that a machine has at most: what is above 4 GiB it places where the firmware does not look.
+pub const MOST_MEMORY: u32 = 2048;
+
+/// How long it may take until the serial lines are connected: at the emulator's very start.
 const CONNECT: Duration = Duration::from_secs(30);
 
 impl Bochs {
-    /// Starts a machine whose boot volume is the folder `volume`; its files go to `folder`, its first serial line to
-    /// `serial_log`. Returns the process and the other end of the second serial line.
+    /// Starts a machine; what it leaves behind besides `files` goes to `folder`.
     pub fn start(
         &self,
+        processor: Processor,
         config: &Config,
-        volume: &Path,
+        files: &RunFiles,
+        console: Console,
         folder: &Path,
-        serial_log: &Path,
-    ) -> Result<(Child, UnixStream)> {
-        let table = volume.join("acpi");
+    ) -> Result<Started> {
+        let table = files.volume.join("acpi");
         fs::create_dir_all(&table)?;
         fs::write(table.join("apic.aml"), madt(config.lps))?;
         let disk = folder.join("disk.img");
-        (self.write_disk)(volume, &disk)?;
-        let listener = TcpListener::bind("127.0.0.1:0").context("cannot make a socket")?;
-        let port = listener.local_addr()?.port();
-        let settings = self.settings(config, &disk, folder, serial_log, port);
+        (self.write_disk)(&files.volume, &disk)?;
+        // The emulator connects them in this order.
+        let lines = [listen()?, listen()?];
+        let ports = [lines[0].1, lines[1].1];
+        let settings = self.settings(processor, config, &disk, folder, ports);
         fs::write(folder.join("bochsrc"), settings)?;
         // The debugger that distributions build in waits for this word.
         fs::write(folder.join("commands"), "c\n")?;
         let mut process = self.spawn(folder)?;
-        match accept(&listener, &mut process) {
-            Ok(stream) => Ok((process, bridge(stream)?)),
+        let mut connect = || {
+            let first = accept(&lines[0].0, &mut process)?;
+            let protocol = bridge(accept(&lines[1].0, &mut process)?)?;
+            Ok((protocol, SerialLine::open(first, files, console)?))
+        };
+        match connect() {
+            Ok((protocol, console)) => Ok(Started {
+                process,
+                protocol,
+                console,
+            }),
             Err(error) => {
                 // It may have ended already.
                 let _ = process.kill();
@@ -89,20 +125,20 @@ impl Bochs {
 
     fn settings(
         &self,
+        processor: Processor,
         config: &Config,
         disk: &Path,
         folder: &Path,
-        serial_log: &Path,
-        port: u16,
+        [first, second]: [u16; 2],
     ) -> String {
         let root = self.root.display();
         let lines = [
             format!(
                 "cpu: model={}, count={}, ips=100000000",
-                self.processor.model(),
+                processor.model(),
                 config.lps
             ),
-            format!("megs: {}", config.memory.min(1024)),
+            format!("megs: {}", config.memory.min(MOST_MEMORY)),
             format!("romimage: file={root}/usr/share/ovmf/OVMF.fd, options=none"),
             format!("vgaromimage: file={root}/usr/share/bochs/VGABIOS-lgpl-latest"),
             format!("ata0-master: type=disk, path={}, mode=flat", disk.display()),
@@ -110,8 +146,8 @@ impl Bochs {
             "display_library: rfb, options=\"timeout=0\"".into(),
             "sound: driver=dummy".into(),
             "plugin_ctrl: speaker=0".into(),
-            format!("com1: enabled=1, mode=file, dev={}", serial_log.display()),
-            format!("com2: enabled=1, mode=socket-client, dev=localhost:{port}"),
+            format!("com1: enabled=1, mode=socket-client, dev=localhost:{first}"),
+            format!("com2: enabled=1, mode=socket-client, dev=localhost:{second}"),
             "clock: sync=none, time0=1700000000".into(),
             format!("log: {}", folder.join("bochs.log").display()),
             "panic: action=fatal".into(),
@@ -140,6 +176,13 @@ impl Bochs {
     }
 }
 
+/// A socket of its own for a serial line, and its port.
+fn listen() -> Result<(TcpListener, u16)> {
+    let listener = TcpListener::bind("127.0.0.1:0").context("cannot make a socket")?;
+    let port = listener.local_addr()?.port();
+    Ok((listener, port))
+}
+
 fn accept(listener: &TcpListener, process: &mut Child) -> Result<TcpStream> {
     listener.set_nonblocking(true)?;
     let deadline = Instant::now() + CONNECT;
@@ -154,7 +197,7 @@ fn accept(listener: &TcpListener, process: &mut Child) -> Result<TcpStream> {
         }
         thread::sleep(Duration::from_millis(20));
     }
-    bail!("Bochs did not connect its second serial line")
+    bail!("Bochs did not connect its serial lines")
 }
 
 /// The harness speaks to a local socket; Bochs knows only the other kind.

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::bochs::Processor;
+
 /// A machine; two scenarios whose configurations are equal can share one.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Config {
@@ -30,6 +32,8 @@ pub struct Config {
     pub contents: Vec<(String, Vec<u8>)>,
     /// A payload that the firmware starts in the loader's place; the loader is then `EFI/BOOT/LOADER.EFI`.
     pub stage: Option<String>,
+    /// Bochs with this processor in QEMU's place: a machine without devices and IOMMU.
+    pub bochs: Option<Processor>,
 }
 
 /// The virtual functions of an 82576 lie 16 and 17 slots behind it: with so many devices at every other slot from
@@ -51,6 +55,7 @@ impl Default for Config {
             files: Vec::new(),
             contents: Vec::new(),
             stage: None,
+            bochs: None,
         }
     }
 }
@@ -61,6 +66,15 @@ impl Config {
         Self {
             lps,
             ..Self::default()
+        }
+    }
+
+    /// A machine in Bochs, with what every emulator has and no more.
+    pub fn on_bochs(processor: Processor, lps: u32) -> Self {
+        Self {
+            iommu: Iommu::None,
+            bochs: Some(processor),
+            ..Self::with_lps(lps)
         }
     }
 
@@ -127,6 +141,17 @@ impl fmt::Display for Dialect {
             Self::Intel => "intel",
             Self::Amd => "amd",
         })
+    }
+}
+
+/// What tells machines apart where scenarios run on several: the kind of IOMMU, or in Bochs the processors.
+impl fmt::Display for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.bochs, self.iommu) {
+            (Some(processor), _) => write!(f, "{}-{}", processor.name(), self.lps),
+            (None, Iommu::None) => Ok(()),
+            (None, _) => write!(f, "{}", self.dialect),
+        }
     }
 }
 

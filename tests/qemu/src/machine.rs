@@ -2,23 +2,24 @@
 
 use std::fs;
 use std::net::UdpSocket;
-use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ExitStatus, Stdio};
+use std::process::{Child, ExitStatus};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 
 use crate::artifacts::Artifacts;
-use crate::bochs::Bochs;
+use crate::bochs::{self, Bochs};
 use crate::client::{Client, CommandError, Reply};
-use crate::config::{Config, Dialect, MOST_DEVICES, Network};
-use crate::emulator::{self, Console, Emulator, RunFiles};
+use crate::config::{Config, Dialect, MOST_DEVICES};
+use crate::emulator::{Console, Emulator, RunFiles};
 use crate::keyboard::Keyboard;
+use crate::power::{self, said};
 use crate::protocol::{Event, quote};
 use crate::qmp::Qmp;
 use crate::scratch::Scratch;
+use crate::serial_line::SerialLine;
 use crate::volume::{self, VolumeFile};
 
 /// Between the emulator's start and the root agent's `ready`; the firmware alone takes five seconds.
@@ -33,7 +34,7 @@ pub struct Kit {
     pub emulator: Emulator,
     /// The build.
     pub artifacts: Artifacts,
-    /// The emulator to use instead, for scenarios that run anywhere.
+    /// The other emulator, for the machines that ask for it.
     pub bochs: Option<Bochs>,
     /// Where the logs of failed machines go.
     pub logs: PathBuf,
@@ -45,6 +46,8 @@ pub struct Kit {
 #[derive(Debug)]
 pub struct Machine {
     process: Child,
+    /// The first serial line, where the harness carries it.
+    line: Option<SerialLine>,
     console: Console,
     client: Client,
     files: RunFiles,
@@ -53,6 +56,8 @@ pub struct Machine {
     keyboard: Option<Keyboard>,
     replaced_by: Option<String>,
     dialect: Dialect,
+    lps: u32,
+    bochs: Option<bochs::Processor>,
     next_name: AtomicU32,
     /// When the emulator was started.
     pub started: Instant,
@@ -80,37 +85,32 @@ impl Machine {
         );
         let scratch = Scratch::new("vm")?;
         let files = RunFiles::below(scratch.path());
-        let payloads: Vec<String> = kit.artifacts.payloads.keys().cloned().collect();
-        let extra = config.files.iter();
-        let extra: Vec<VolumeFile> = extra
-            .map(|(name, source)| VolumeFile {
-                name: name.clone(),
-                source: source.into(),
-            })
-            .collect();
-        volume::assemble(
-            &files.volume,
-            &kit.artifacts,
-            &payloads,
-            &config.script,
-            &extra,
-        )?;
-        for (name, bytes) in &config.contents {
-            volume::write(&files.volume, name, bytes)?;
-        }
-        // A stage that does nothing is none.
-        let stage = config.stage.as_ref().filter(|_| kit.replaced_by.is_none());
-        if let Some(stage) = stage {
-            volume::put_before_the_loader(&files.volume, &kit.artifacts, stage)?;
-        }
-        let (wires, ports) = wires(config)?;
+        assemble(kit, config, &files.volume)?;
+        let (wires, ports) = power::wires(config)?;
         let started = Instant::now();
-        let (process, stream) = match &kit.bochs {
-            Some(bochs) => bochs.start(config, &files.volume, scratch.path(), &files.serial_log)?,
-            None => power_on(kit, config, &files, console, &ports, scratch.path())?,
+        let (process, stream, line) = match config.bochs {
+            Some(processor) => {
+                let bochs = kit.bochs.as_ref().context("Bochs has not been set up")?;
+                let started = bochs.start(processor, config, &files, console, scratch.path())?;
+                (started.process, started.protocol, Some(started.console))
+            }
+            None => {
+                let (process, stream) = power::on(
+                    &kit.emulator,
+                    config,
+                    &files,
+                    console,
+                    &ports,
+                    scratch.path(),
+                )?;
+                (process, stream, None)
+            }
         };
         Ok(Self {
             process,
+            line,
+            lps: config.lps,
+            bochs: config.bochs,
             console,
             client: Client::new(stream)?,
             files,
@@ -178,8 +178,27 @@ impl Machine {
         self.dialect
     }
 
+    /// The LP that stands for number `wanted` on a machine which may have fewer.
+    pub fn lp(&self, wanted: u32) -> u32 {
+        wanted % self.lps.max(1)
+    }
+
+    /// Bochs's processor, when the machine runs there.
+    pub fn bochs(&self) -> Option<bochs::Processor> {
+        self.bochs
+    }
+
+    /// Whether a person has ended the emulator from the console.
+    pub fn ended_by_hand(&self) -> bool {
+        self.line.as_ref().is_some_and(SerialLine::ended_by_hand)
+    }
+
     /// The exit status, when the emulator has ended.
     pub fn ended(&mut self) -> Option<ExitStatus> {
+        if self.ended_by_hand() {
+            // It has no word for it itself; the status says how it ended.
+            let _ = self.process.kill();
+        }
         self.process.try_wait().ok().flatten()
     }
 
@@ -418,7 +437,8 @@ impl Machine {
 
 impl Drop for Machine {
     fn drop(&mut self) {
-        if self.console == Console::Terminal && self.ended().is_none() {
+        let has_monitor = self.bochs.is_none();
+        if has_monitor && self.console == Console::Terminal && self.ended().is_none() {
             self.quit();
         }
         // It may have ended by itself; then there is nothing to kill.
@@ -427,25 +447,26 @@ impl Drop for Machine {
     }
 }
 
-/// Starts QEMU; its process, and the other end of the second serial line.
-fn power_on(
-    kit: &Kit,
-    config: &Config,
-    files: &RunFiles,
-    console: Console,
-    ports: &emulator::WirePorts,
-    folder: &Path,
-) -> Result<(Child, UnixStream)> {
-    fs::copy(&kit.emulator.firmware_variables, &files.variables)
-        .context("cannot copy the firmware's variables")?;
-    let listener = UnixListener::bind(&files.protocol_socket).context("cannot make a socket")?;
-    let arguments = emulator::arguments(&kit.emulator, config, files, console, ports);
-    let mut process = spawn(&kit.emulator, &arguments, console, folder)?;
-    let stream = accept(&listener, &mut process).inspect_err(|_| {
-        let _ = process.kill();
-    });
-    let stream = stream.with_context(|| said(folder))?;
-    Ok((process, stream))
+/// Makes the boot volume of a machine.
+fn assemble(kit: &Kit, config: &Config, folder: &Path) -> Result<()> {
+    let payloads: Vec<String> = kit.artifacts.payloads.keys().cloned().collect();
+    let extra = config.files.iter();
+    let extra: Vec<VolumeFile> = extra
+        .map(|(name, source)| VolumeFile {
+            name: name.clone(),
+            source: source.into(),
+        })
+        .collect();
+    volume::assemble(folder, &kit.artifacts, &payloads, &config.script, &extra)?;
+    for (name, bytes) in &config.contents {
+        volume::write(folder, name, bytes)?;
+    }
+    // A stage that does nothing is none.
+    let stage = config.stage.as_ref().filter(|_| kit.replaced_by.is_none());
+    if let Some(stage) = stage {
+        volume::put_before_the_loader(folder, &kit.artifacts, stage)?;
+    }
+    Ok(())
 }
 
 fn console_line<'e>(event: &'e Event, name: &str) -> Option<&'e str> {
@@ -457,74 +478,4 @@ fn read_lossy(path: &Path) -> String {
     fs::read(path)
         .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
         .unwrap_or_default()
-}
-
-/// What the emulator itself complained about.
-fn said(folder: &Path) -> String {
-    let text = read_lossy(&folder.join("emulator.log"));
-    // What the translation lacks of the processor model is known and no clue.
-    let clues: Vec<&str> = text
-        .lines()
-        .filter(|line| !line.contains("TCG doesn't support requested"))
-        .collect();
-    if clues.is_empty() {
-        return "the emulator said nothing".into();
-    }
-    format!("the emulator said: {}", clues.join(" | "))
-}
-
-fn spawn(
-    emulator: &Emulator,
-    arguments: &[String],
-    console: Console,
-    folder: &Path,
-) -> Result<Child> {
-    let mut command = emulator.command();
-    command.args(arguments);
-    if console == Console::Log {
-        let log =
-            fs::File::create(folder.join("emulator.log")).context("cannot make a log file")?;
-        command
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log);
-    }
-    command
-        .spawn()
-        .with_context(|| format!("cannot start {}", emulator.program.display()))
-}
-
-/// Waits until the emulator has connected its second serial line.
-fn accept(listener: &UnixListener, process: &mut Child) -> Result<UnixStream> {
-    listener.set_nonblocking(true)?;
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while Instant::now() < deadline {
-        if let Ok((stream, _)) = listener.accept() {
-            stream.set_nonblocking(false)?;
-            return Ok(stream);
-        }
-        if let Ok(Some(status)) = process.try_wait() {
-            bail!("the emulator ended at once with {status}");
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    bail!("the emulator did not connect its second serial line")
-}
-
-fn wires(config: &Config) -> Result<(Vec<Option<UdpSocket>>, emulator::WirePorts)> {
-    let (mut sockets, mut ports) = (Vec::new(), Vec::new());
-    for device in &config.devices {
-        if device.network != Network::Wire {
-            sockets.push(None);
-            ports.push(None);
-            continue;
-        }
-        let socket = UdpSocket::bind("127.0.0.1:0").context("cannot make a UDP socket")?;
-        // The emulator takes a port by number: find one that is free and let it go again.
-        let theirs = UdpSocket::bind("127.0.0.1:0")?.local_addr()?.port();
-        socket.connect(("127.0.0.1", theirs))?;
-        ports.push(Some((socket.local_addr()?.port(), theirs)));
-        sockets.push(Some(socket));
-    }
-    Ok((sockets, ports))
 }

@@ -20,6 +20,10 @@ pub struct Scenario {
     pub control_of: Option<&'static str>,
     /// Whether it needs neither an IOMMU, nor a device, nor the emulator's own eyes: it runs on every emulator.
     pub anywhere: bool,
+    /// Whether it belongs to the few that run on every processor model of Bochs with every number of processors.
+    pub smoke: bool,
+    /// Whether it is about the number of processors that its configuration names.
+    pub counted: bool,
     /// Whether it must have a machine to itself, neither used before nor after.
     pub alone: bool,
     /// Whether it sees to the boot itself: it gets a machine that has only been started.
@@ -38,6 +42,8 @@ impl Scenario {
             payload: None,
             control_of: None,
             anywhere: false,
+            smoke: false,
+            counted: false,
             alone: false,
             unready: false,
             run,
@@ -81,6 +87,18 @@ impl Scenario {
     /// The same, which needs neither an IOMMU nor a device.
     pub fn anywhere(mut self) -> Self {
         self.anywhere = true;
+        self
+    }
+
+    /// The same, which is also tried on every processor model and number of processors.
+    pub fn smoke(mut self) -> Self {
+        self.smoke = true;
+        self
+    }
+
+    /// The same, which makes no sense with another number of processors.
+    pub fn counted(mut self) -> Self {
+        self.counted = true;
         self
     }
 

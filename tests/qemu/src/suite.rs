@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use libtest_mimic::{Arguments, Trial};
 
-use crate::config::{Config, Dialect, Iommu};
+use crate::config::{Dialect, Iommu};
 use crate::ignored::{self, Ignored};
 use crate::machine::{Kit, Machine};
+use crate::place::{self, Place};
 use crate::pool::Pool;
 use crate::scenario::Scenario;
 use crate::scenarios;
@@ -24,8 +25,10 @@ pub struct Options {
     pub threads: usize,
     /// On machines with each of these kinds of IOMMU.
     pub dialects: Vec<Dialect>,
-    /// Only scenarios that run on every emulator.
-    pub anywhere: bool,
+    /// In Bochs, only scenarios that run on every emulator, on each of these machines.
+    pub bochs: Vec<Place>,
+    /// Further machines in Bochs, on each of which a few scenarios run one after the other.
+    pub smoke: Vec<Place>,
     /// Load this payload in place of every other one, and expect every scenario that has a payload to fail.
     pub replaced_by: Option<String>,
 }
@@ -45,10 +48,8 @@ pub fn run(kit: Kit, options: &Options) -> Result<Counts> {
         replaced_by: options.replaced_by.clone(),
         ..kit
     };
-    let mut selected = on_each(&select(scenarios::all(), options)?, &options.dialects);
-    if kit.bochs.is_some() {
-        selected.iter_mut().for_each(without_devices);
-    }
+    let chosen = select(scenarios::all(), options)?;
+    let mut selected = placed(&chosen, options);
     let left_out: Vec<&Ignored> = selected.iter().filter_map(ignored::of).collect();
     // Side by side in the table means side by side in time: scenarios of one configuration share machines.
     selected.sort_by_key(|scenario| (format!("{:?}", scenario.config), scenario.name));
@@ -58,10 +59,10 @@ pub fn run(kit: Kit, options: &Options) -> Result<Counts> {
         .map(|scenario| scenario.config.clone())
         .collect();
     let pool = Arc::new(Pool::new(kit, wanted));
-    let trials = selected
-        .into_iter()
-        .map(|scenario| trial(scenario, &pool))
-        .collect();
+    let trials = selected.into_iter().map(|scenario| trial(scenario, &pool));
+    let smokes = options.smoke.iter();
+    let smokes = smokes.map(|place| smoke_trial(*place, &chosen, &pool));
+    let trials = trials.chain(smokes).collect();
     let arguments = Arguments {
         test_threads: Some(options.threads.max(1)),
         ..Arguments::default()
@@ -79,7 +80,7 @@ pub fn list(options: &Options) -> Result<Vec<String>> {
     let all = scenarios::all();
     let selected = select(all.clone(), options)?;
     let scenarios = selected.iter().map(|scenario| describe(scenario, &all));
-    let each = on_each(&selected, &options.dialects);
+    let each = placed(&selected, options);
     let left_out = each.iter().filter_map(ignored::of).map(Ignored::to_string);
     Ok(scenarios.chain(left_out).collect())
 }
@@ -108,7 +109,7 @@ fn select(all: Vec<Scenario>, options: &Options) -> Result<Vec<Scenario>> {
     let chosen = |scenario: &Scenario| {
         scenario.name.contains(filter)
             && (!halted || scenario.payload.is_some())
-            && (!options.anywhere || scenario.anywhere)
+            && (options.bochs.is_empty() || scenario.anywhere)
     };
     let selected: Vec<Scenario> = all.into_iter().filter(chosen).collect();
     if selected.is_empty() {
@@ -128,29 +129,41 @@ fn on_each(scenarios: &[Scenario], dialects: &[Dialect]) -> Vec<Scenario> {
     all
 }
 
-/// The scenario's machine with nothing but what every emulator has.
-fn without_devices(scenario: &mut Scenario) {
-    scenario.config = Config {
-        iommu: Iommu::None,
-        ..Config::with_lps(scenario.config.lps)
-    };
+/// The scenarios where they run.
+fn placed(scenarios: &[Scenario], options: &Options) -> Vec<Scenario> {
+    if options.bochs.is_empty() {
+        on_each(scenarios, &options.dialects)
+    } else {
+        place::on_each(scenarios, &options.bochs)
+    }
 }
 
 /// The name of a scenario's logs.
 fn label(scenario: &Scenario) -> String {
-    match scenario.config.iommu {
-        Iommu::None => scenario.name.into(),
-        _ => format!("{}.{}", scenario.name, scenario.config.dialect),
+    match scenario.config.to_string().as_str() {
+        "" => scenario.name.into(),
+        machine => format!("{}.{machine}", scenario.name),
     }
+}
+
+/// A few scenarios, one after the other on one machine.
+fn smoke_trial(place: Place, scenarios: &[Scenario], pool: &Arc<Pool>) -> Trial {
+    let (pool, scenarios) = (Arc::clone(pool), scenarios.to_vec());
+    let machine = place.to_string();
+    let label = format!("smoke.{machine}");
+    let test = Trial::test("smoke", move || {
+        let begin = Instant::now();
+        let outcome = place::smoke(pool.kit(), place, &scenarios);
+        note_time(&pool, &label, begin.elapsed());
+        outcome.map_err(|error| format!("{error:#}").into())
+    });
+    test.with_kind(machine)
 }
 
 fn trial(scenario: Scenario, pool: &Arc<Pool>) -> Trial {
     let pool = Arc::clone(pool);
     let ignored = ignored::of(&scenario).is_some();
-    let kind = match scenario.config.iommu {
-        Iommu::None => String::new(),
-        _ => scenario.config.dialect.to_string(),
-    };
+    let kind = scenario.config.to_string();
     let test = Trial::test(scenario.name, move || {
         let begin = Instant::now();
         let outcome = attempt(&scenario, &pool);

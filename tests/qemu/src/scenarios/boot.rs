@@ -14,7 +14,10 @@ const TYPED: usize = 40;
 
 pub fn scenarios() -> Vec<Scenario> {
     vec![
-        Scenario::new("boot_one_lp", traced(), |machine| answers(machine, 1)).anywhere(),
+        Scenario::new("boot_one_lp", traced(), |machine| answers(machine, 1))
+            .anywhere()
+            .counted()
+            .smoke(),
         Scenario::new("console_of_the_agent", traced(), console),
         Scenario::new(
             "serial_interrupt_through_a_remapped_pin",
@@ -24,17 +27,22 @@ pub fn scenarios() -> Vec<Scenario> {
         Scenario::new("boot_two_lps", Config::with_lps(2), |machine| {
             answers(machine, 2)
         })
-        .anywhere(),
+        .anywhere()
+        .counted()
+        .smoke(),
         Scenario::new("boot_four_lps", Config::with_lps(4), |machine| {
             answers(machine, 4)
         })
-        .anywhere(),
+        .anywhere()
+        .counted()
+        .smoke(),
         Scenario::new(
             "boot_without_iommu",
             Config::default().iommu(Iommu::None),
             |machine| answers(machine, 2),
         )
-        .anywhere(),
+        .anywhere()
+        .counted(),
     ]
 }
 

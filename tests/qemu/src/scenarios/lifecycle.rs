@@ -18,7 +18,8 @@ pub fn scenarios() -> Vec<Scenario> {
         Scenario::new("child_life", Config::default(), life).anywhere(),
         Scenario::new("child_console_line", Config::default(), console_line)
             .payload("hello.elf")
-            .anywhere(),
+            .anywhere()
+            .smoke(),
         Scenario::new("child_life_repeated", full(), repeated).payload("edu.elf"),
         Scenario::new("child_wrong_commands", Config::default(), wrong_commands).anywhere(),
     ]

@@ -30,7 +30,8 @@ pub fn scenarios() -> Vec<Scenario> {
             stops(m, "halt-off", "shutdown")
         }),
         probe("cpu_11_control_start_up_of_a_second_vp", second_vp)
-            .control_of("cpu_11_triple_fault"),
+            .control_of("cpu_11_triple_fault")
+            .smoke(),
         control(
             "cpu_11_control_heartbeat",
             "cpu_11_halt_with_interrupts_off",
@@ -52,7 +53,7 @@ pub fn scenarios() -> Vec<Scenario> {
             "cpu_29_control_heartbeat_alone",
             "cpu_29_vp_that_never_yields",
         ),
-        probe("timers_and_clocks", |m| beside_a_heart(m, "timer clock")),
+        probe("timers_and_clocks", |m| beside_a_heart(m, "timer clock")).smoke(),
     ]
 }
 
@@ -125,7 +126,7 @@ fn second_vp(machine: &mut Machine) -> Result<()> {
         machine,
         &Order {
             payload: PAYLOAD,
-            options: "memory=16M vps=2 lps=0,1",
+            options: &format!("memory=16M vps=2 lps=0,{}", machine.lp(1)),
             words: "ipi vps=2",
             devices: &[],
         },
@@ -144,7 +145,7 @@ fn second_vp(machine: &mut Machine) -> Result<()> {
 /// A VP that spins with interrupts off on each LP: siblings on both tick, the agent answers, and it was preempted.
 fn never_yields(machine: &mut Machine) -> Result<()> {
     let mut spinners = Vec::new();
-    for lp in 0..2 {
+    for lp in [0, machine.lp(1)] {
         let child = Child::start(
             machine,
             &Order {
@@ -157,7 +158,10 @@ fn never_yields(machine: &mut Machine) -> Result<()> {
         child.line(|line| line == "probe: spin begins")?;
         spinners.push(child);
     }
-    let siblings = [heartbeat(machine, 0, 40)?, heartbeat(machine, 1, 40)?];
+    let siblings = [
+        heartbeat(machine, 0, 40)?,
+        heartbeat(machine, machine.lp(1), 40)?,
+    ];
     for sibling in &siblings {
         beats(sibling)?;
     }
