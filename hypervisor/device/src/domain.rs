@@ -1,7 +1,7 @@
 //! Device domains: who has which, and how they begin and end.
 
 use address::PartitionId;
-use iommu::{Dialect, DomainTable, DomainTeardown, Geometry};
+use iommu::{Dialect, DomainTable, Geometry};
 use paging::FrameSource;
 
 use crate::ownership::Progress;
@@ -67,7 +67,7 @@ pub(crate) struct Domain {
 pub(crate) enum Table {
     Live(DomainTable),
     /// Flushed everywhere, and on its way back to the pool.
-    Ending(DomainTeardown),
+    Ending(paging::Teardown),
     /// Some unit did not confirm that it forgot the table: its frames stay out of use for ever.
     Lost,
 }

@@ -2,8 +2,8 @@
 
 use address::{Iova, Spa};
 use paging::{
-    Access, FlushRange, Flusher, FrameSource, MapError, NewError, Next, PageTable, Progress,
-    Removed, Shape, TableMemory, Teardown, Translation, UnmapError, Unmapped,
+    Access, FlushRange, Flusher, FrameSource, MapError, NewError, Next, PageTable, Removed, Shape,
+    TableMemory, Teardown, Translation, UnmapError, Unmapped,
 };
 
 use crate::{Dialect, Geometry};
@@ -21,17 +21,6 @@ pub struct DomainTable(Arm);
 enum Arm {
     SecondStage(PageTable<paging::Vtd>),
     Host(PageTable<paging::Amdvi>),
-}
-
-/// A domain table that no unit walks any more, giving its frames back slice by slice.
-#[derive(Debug)]
-#[must_use = "its frames are lost unless it is taken apart to the end"]
-pub struct DomainTeardown(TeardownArm);
-
-#[derive(Debug)]
-enum TeardownArm {
-    SecondStage(Teardown<paging::Vtd>),
-    Host(Teardown<paging::Amdvi>),
 }
 
 impl DomainTable {
@@ -147,7 +136,10 @@ impl DomainTable {
         start: Iova,
         pages: u64,
     ) -> (Unmapped, Result<(), UnmapError>) {
-        self.unmap_with(memory, pool, start, pages, |_| ())
+        match &mut self.0 {
+            Arm::SecondStage(table) => table.unmap(memory, pool, start.as_u64(), pages),
+            Arm::Host(table) => table.unmap(memory, pool, start.as_u64(), pages),
+        }
     }
 
     /// As [`Self::unmap`], and tells `removed` each mapping that was taken out.
@@ -191,19 +183,14 @@ impl DomainTable {
     /// # Errors
     /// The table and the flusher's reason: its frames must stay out of use.
     #[allow(clippy::result_large_err, reason = "the table itself comes back")]
-    pub fn into_teardown<T: Flusher>(
-        self,
-        flusher: &mut T,
-    ) -> Result<DomainTeardown, (Self, T::Error)> {
+    pub fn into_teardown<T: Flusher>(self, flusher: &mut T) -> Result<Teardown, (Self, T::Error)> {
         match self.0 {
-            Arm::SecondStage(table) => match table.into_teardown(flusher) {
-                Ok(teardown) => Ok(DomainTeardown(TeardownArm::SecondStage(teardown))),
-                Err((table, error)) => Err((Self(Arm::SecondStage(table)), error)),
-            },
-            Arm::Host(table) => match table.into_teardown(flusher) {
-                Ok(teardown) => Ok(DomainTeardown(TeardownArm::Host(teardown))),
-                Err((table, error)) => Err((Self(Arm::Host(table)), error)),
-            },
+            Arm::SecondStage(table) => table
+                .into_teardown(flusher)
+                .map_err(|(table, error)| (Self(Arm::SecondStage(table)), error)),
+            Arm::Host(table) => table
+                .into_teardown(flusher)
+                .map_err(|(table, error)| (Self(Arm::Host(table)), error)),
         }
     }
 
@@ -227,30 +214,6 @@ impl DomainTable {
     const fn is_special(&self, first: u64, count: u64) -> bool {
         touches(INTERRUPT_WINDOW, first, count)
             || matches!(self.0, Arm::Host(_)) && touches(LINK_WINDOW, first, count)
-    }
-}
-
-impl DomainTeardown {
-    /// Frames still to be given back.
-    #[must_use]
-    pub const fn table_frames(&self) -> u64 {
-        match &self.0 {
-            TeardownArm::SecondStage(teardown) => teardown.table_frames(),
-            TeardownArm::Host(teardown) => teardown.table_frames(),
-        }
-    }
-
-    /// One slice; as [`Teardown::step`].
-    pub fn step<M: TableMemory, P: FrameSource>(
-        &mut self,
-        memory: &M,
-        pool: &mut P,
-        budget: usize,
-    ) -> Progress {
-        match &mut self.0 {
-            TeardownArm::SecondStage(teardown) => teardown.step(memory, pool, budget),
-            TeardownArm::Host(teardown) => teardown.step(memory, pool, budget),
-        }
     }
 }
 

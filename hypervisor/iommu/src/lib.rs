@@ -26,7 +26,7 @@ mod unit;
 mod vtd;
 mod wait;
 
-pub use domain_table::{DomainTable, DomainTeardown, owed_for_mapping};
+pub use domain_table::{DomainTable, owed_for_mapping};
 pub use error::{Error, Feature, ProbeError};
 pub use fault::{Fault, FaultKind};
 pub use geometry::{Geometry, Levels};

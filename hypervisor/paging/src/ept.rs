@@ -3,7 +3,7 @@
 use address::PAGE_SHIFT;
 use bitfield_struct::bitfield;
 
-use crate::{Access, Format, MemoryType, Rights};
+use crate::{Access, Format, Layout, MemoryType, Rights};
 
 /// An entry, of any level.
 #[bitfield(u64)]
@@ -40,9 +40,15 @@ pub struct Ept;
 impl Format for Ept {
     const MIN_LEVELS: u8 = 4;
     const MAX_LEVELS: u8 = 5;
-    const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
+    const LAYOUT: Layout = Layout {
+        address: 0x000f_ffff_ffff_f000,
+        kind: Entry::new().with_large(true).into_bits(),
+        page: Entry::new().with_large(true).into_bits(),
+        table: TABLE.into_bits(),
+        table_level: 0,
+    };
 
-    fn leaf(self, level: u8, access: Access) -> Option<u64> {
+    fn leaf(self, access: Access) -> Option<u64> {
         // Write without read is a misconfiguration; execute without read depends on the processor.
         if !access.rights.contains(Rights::READ) {
             return None;
@@ -54,18 +60,8 @@ impl Format for Ept {
             .with_execute(access.rights.contains(Rights::EXECUTE))
             .with_memory_type(if uncached { UNCACHED } else { WRITE_BACK })
             // Device registers stay uncached whatever the guest's own tables say; of RAM the guest may choose.
-            .with_ignore_pat(uncached)
-            .with_large(level > 1);
+            .with_ignore_pat(uncached);
         Some(entry.into_bits())
-    }
-
-    fn table(self, _level: u8) -> u64 {
-        TABLE.into_bits()
-    }
-
-    #[inline]
-    fn is_page(entry: u64, _level: u8) -> bool {
-        Entry::from_bits(entry).large()
     }
 
     fn access(entry: u64) -> Access {
@@ -89,8 +85,8 @@ const TABLE: Entry = Entry::new()
     .with_execute(true);
 
 const _: () = assert!(size_of::<Entry>() == 8);
-const _: () = assert!(Entry::new().with_page((1 << 40) - 1).into_bits() == Ept::ADDRESS);
-const _: () = assert!(Ept::ADDRESS.trailing_zeros() == PAGE_SHIFT);
+const _: () = assert!(Entry::new().with_page((1 << 40) - 1).into_bits() == Ept::LAYOUT.address);
+const _: () = assert!(Ept::LAYOUT.address.trailing_zeros() == PAGE_SHIFT);
 
 #[cfg(test)]
 mod tests {
@@ -98,19 +94,19 @@ mod tests {
 
     #[test]
     fn raw_values() {
-        assert_eq!(Ept.leaf(1, Access::ram(Rights::all())), Some(0x37));
-        assert_eq!(Ept.leaf(3, Access::ram(Rights::all())), Some(0xb7));
-        assert_eq!(Ept.leaf(1, Access::ram(Rights::READ)), Some(0x31));
-        assert_eq!(Ept.leaf(1, Access::registers()), Some(0x43));
-        assert_eq!(Ept.table(2), 0x7);
-        assert!(Ept::is_page(0xb7, 3) && !Ept::is_page(0x7, 3));
+        assert_eq!(Ept.leaf(Access::ram(Rights::all())), Some(0x37));
+        assert_eq!(Ept::LAYOUT.leaf(0x37, 3), 0xb7);
+        assert_eq!(Ept.leaf(Access::ram(Rights::READ)), Some(0x31));
+        assert_eq!(Ept.leaf(Access::registers()), Some(0x43));
+        assert_eq!(Ept::LAYOUT.table(2), 0x7);
+        assert!(Ept::LAYOUT.is_page(0xb7) && !Ept::LAYOUT.is_page(0x7));
     }
 
     #[test]
     fn misconfigurations_cannot_be_expressed() {
-        assert_eq!(Ept.leaf(1, Access::ram(Rights::WRITE)), None);
-        assert_eq!(Ept.leaf(1, Access::ram(Rights::EXECUTE)), None);
-        assert_eq!(Ept.leaf(1, Access::ram(Rights::empty())), None);
+        assert_eq!(Ept.leaf(Access::ram(Rights::WRITE)), None);
+        assert_eq!(Ept.leaf(Access::ram(Rights::EXECUTE)), None);
+        assert_eq!(Ept.leaf(Access::ram(Rights::empty())), None);
     }
 
     #[test]
@@ -120,7 +116,7 @@ mod tests {
             Access::ram(Rights::READ),
             Access::registers(),
         ] {
-            assert_eq!(Ept.leaf(2, access).map(Ept::access), Some(access));
+            assert_eq!(Ept.leaf(access).map(Ept::access), Some(access));
         }
     }
 }

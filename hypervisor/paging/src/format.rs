@@ -1,6 +1,6 @@
 //! What a format says: how an entry is made and read. Nothing here walks.
 
-use address::{PAGE_SHIFT, PageSize};
+use address::{PAGE_SHIFT, PageSize, Spa};
 
 use crate::Access;
 
@@ -11,22 +11,61 @@ pub trait Format: Copy {
     const MIN_LEVELS: u8;
     /// Most levels that the format has.
     const MAX_LEVELS: u8;
-    /// Where an entry, of a table or of a page, holds the address.
-    const ADDRESS: u64;
+    /// How entries point, and how they say what they are.
+    const LAYOUT: Layout;
 
-    /// The bits of an entry of a level-`level` table (1 to 3) that maps a page, without the address; `None` where the
-    /// format cannot express the access. Never zero.
-    fn leaf(self, level: u8, access: Access) -> Option<u64>;
-
-    /// The bits of an entry of a level-`level` table (2 and up) that points to the next table, without the address. They
-    /// take no right away: rights are the leaf's. Never zero.
-    fn table(self, level: u8) -> u64;
-
-    /// Whether a non-zero entry of a level-`level` table (2 and up) maps a page.
-    fn is_page(entry: u64, level: u8) -> bool;
+    /// The bits of an entry that maps a 4 KiB page, without the address; `None` where the format cannot express the access.
+    /// Never zero.
+    fn leaf(self, access: Access) -> Option<u64>;
 
     /// What an entry that maps a page allows.
     fn access(entry: u64) -> Access;
+}
+
+/// What the walker must know of a format, as values: so it is compiled once, and not once for each format.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Layout {
+    /// Where an entry, of a table or of a page, holds the address.
+    pub address: u64,
+    /// The bits that say, above level 1, whether an entry maps a page. Zero in an entry of level 1.
+    pub kind: u64,
+    /// What those bits are when it does.
+    pub page: u64,
+    /// The bits of an entry that points to a table, without the address. They take no right away: rights are the leaf's.
+    /// Never zero.
+    pub table: u64,
+    /// What such an entry has besides for every level of its own table above the first.
+    pub table_level: u64,
+}
+
+impl Layout {
+    /// Whether a non-zero entry of a table of level 2 and up maps a page.
+    #[inline]
+    #[must_use]
+    pub const fn is_page(&self, entry: u64) -> bool {
+        entry & self.kind == self.page
+    }
+
+    /// The bits of an entry of a level-`level` table (1 to 3) that maps a page, without the address, from those of a
+    /// [`Format::leaf`].
+    #[inline]
+    #[must_use]
+    pub const fn leaf(&self, leaf: u64, level: u8) -> u64 {
+        if level > 1 { leaf | self.page } else { leaf }
+    }
+
+    /// The bits of an entry of a level-`level` table (2 and up) that points to the next table, without the address.
+    #[must_use]
+    pub const fn table(&self, level: u8) -> u64 {
+        self.table | (self.table_level * level.saturating_sub(1) as u64)
+    }
+
+    /// The table that an entry points to, or the page that one of level 1 maps.
+    #[inline]
+    #[must_use]
+    pub const fn target(&self, entry: u64) -> Spa {
+        Spa::new(entry & self.address)
+    }
 }
 
 /// The geometry of one table, fixed for its life: a table never grows a level while hardware walks it.

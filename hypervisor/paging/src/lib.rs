@@ -1,6 +1,7 @@
 //! One walker for every translation table of x86-64 that the hypervisor writes: the processor's second level
-//! (nested page tables, extended page tables) and the IOMMUs'. The entry format is a type parameter; the walk, the
-//! superpages, the splits and the rules about flushes are here, once.
+//! (nested page tables, extended page tables) and the IOMMUs'. The entry format is a type parameter of the table; the walk,
+//! the superpages, the splits and the rules about flushes are here, once: the compiled code too knows a format by its values
+//! ([`Layout`]).
 //!
 //! ```text
 //!   root (level = Shape::levels)        input address, four levels:
@@ -38,6 +39,7 @@ mod teardown;
 #[cfg(test)]
 mod tests;
 mod token;
+mod tree;
 mod unmap;
 mod vtd;
 
@@ -45,11 +47,11 @@ pub use access::{Access, MemoryType, Rights};
 pub use amdvi::Amdvi;
 pub use ept::Ept;
 pub use error::{MapError, NewError, UnmapError};
-pub use format::{Format, Shape};
+pub use format::{Format, Layout, Shape};
 pub use memory::{ENTRIES, FrameSource, TableMemory};
 pub use npt::Npt;
 pub use query::{Next, Translation};
-pub use slat::{Slat, SlatKind, SlatTeardown};
+pub use slat::{Slat, SlatKind};
 pub use table::PageTable;
 pub use teardown::{Progress, Teardown};
 pub use token::{FlushRange, Flushed, Flusher, RETIRED_PER_CALL, Unmapped};

@@ -3,24 +3,20 @@
 use address::{PAGE_SHIFT, PageSize, Spa};
 
 use crate::format::{index, page_size};
-use crate::table::InputCheck;
-use crate::{Access, ENTRIES, Format, FrameSource, MapError, PageTable, TableMemory, spare};
+use crate::tree::{InputCheck, Tree};
+use crate::{ENTRIES, FrameSource, MapError, TableMemory, spare};
 
-impl<F: Format> PageTable<F> {
-    /// Maps consecutive 4 KiB input pages from `start` to the physical pages whose numbers are given, in that order.
-    ///
-    /// Returns how many were mapped, and why it stopped where that is fewer than given. A range that does not fit is refused as
-    /// a whole.
-    #[must_use = "fewer pages than given may be mapped"]
-    pub fn map_pages<M: TableMemory, P: FrameSource>(
+impl Tree {
+    /// As [`PageTable::map_pages`](crate::PageTable::map_pages), with the bits of a leaf.
+    pub(crate) fn map_pages<M: TableMemory, P: FrameSource>(
         &mut self,
         memory: &M,
         pool: &mut P,
         start: u64,
         pages: &[u64],
-        access: Access,
+        leaf: Option<u64>,
     ) -> (usize, Result<(), MapError>) {
-        let leaf = match self.check_map(start, pages.len() as u64, access, 1) {
+        let leaf = match self.check_map(start, pages.len() as u64, leaf) {
             Ok(leaf) => leaf,
             Err(error) => return (0, Err(error)),
         };
@@ -40,30 +36,27 @@ impl<F: Format> PageTable<F> {
         (done, Ok(()))
     }
 
-    /// Maps `pages` consecutive 4 KiB input pages from `start` to consecutive physical pages from `target`, with the largest
-    /// pages that alignment, hardware and the tables that are there already allow.
-    ///
-    /// Returns how many 4 KiB pages were mapped, and why it stopped where that is fewer than asked for.
-    #[must_use = "fewer pages than asked for may be mapped"]
-    pub fn map_range<M: TableMemory, P: FrameSource>(
+    /// As [`PageTable::map_range`](crate::PageTable::map_range), with the bits of a leaf.
+    pub(crate) fn map_range<M: TableMemory, P: FrameSource>(
         &mut self,
         memory: &M,
         pool: &mut P,
         start: u64,
         target: Spa,
         pages: u64,
-        access: Access,
+        leaf: Option<u64>,
     ) -> (u64, Result<(), MapError>) {
-        if let Err(error) = self.check_range(start, target, pages, access) {
-            return (0, Err(error));
-        }
+        let leaf = match self.check_range(start, target, pages, leaf) {
+            Ok(leaf) => leaf,
+            Err(error) => return (0, Err(error)),
+        };
         let mut done = 0;
         while done < pages {
             let address = start + (done << PAGE_SHIFT);
             let page = target.page() + done;
             let left = pages - done;
             let largest = self.largest_step(address | page << PAGE_SHIFT, left);
-            let (count, result) = self.map_step(memory, pool, address, page, left, largest, access);
+            let (count, result) = self.map_step(memory, pool, address, page, left, largest, leaf);
             done += count;
             if result.is_err() {
                 return (done, result);
@@ -72,19 +65,15 @@ impl<F: Format> PageTable<F> {
         (done, Ok(()))
     }
 
-    /// Maps one page of `size`, both addresses aligned to it. Where hardware has no page of this size, or a table is there
-    /// already, smaller pages stand in for it.
-    ///
-    /// Returns how many 4 KiB pages were mapped: all of `size`, or fewer and why.
-    #[must_use = "fewer pages than asked for may be mapped"]
-    pub fn map<M: TableMemory, P: FrameSource>(
+    /// As [`PageTable::map`](crate::PageTable::map), with the bits of a leaf.
+    pub(crate) fn map<M: TableMemory, P: FrameSource>(
         &mut self,
         memory: &M,
         pool: &mut P,
         start: u64,
         target: Spa,
         size: PageSize,
-        access: Access,
+        leaf: Option<u64>,
     ) -> (u64, Result<(), MapError>) {
         if start & (size.bytes() - 1) != 0 {
             return (0, Err(MapError::Misaligned));
@@ -92,19 +81,13 @@ impl<F: Format> PageTable<F> {
         if !target.is_aligned(size) {
             return (0, Err(MapError::Target));
         }
-        self.map_range(memory, pool, start, target, size.frames(), access)
+        self.map_range(memory, pool, start, target, size.frames(), leaf)
     }
 
-    /// Checks what can be checked before anything changes; returns the bits of an entry at `level`.
-    fn check_map(
-        &self,
-        start: u64,
-        pages: u64,
-        access: Access,
-        level: u8,
-    ) -> Result<u64, MapError> {
+    /// Checks what can be checked before anything changes; returns the bits of a leaf, if the format has them.
+    fn check_map(&self, start: u64, pages: u64, leaf: Option<u64>) -> Result<u64, MapError> {
         match self.check_input(start, pages) {
-            InputCheck::Good => self.format.leaf(level, access).ok_or(MapError::Rights),
+            InputCheck::Good => leaf.ok_or(MapError::Rights),
             InputCheck::Misaligned => Err(MapError::Misaligned),
             InputCheck::OutOfRange => Err(MapError::OutOfRange),
         }
@@ -115,14 +98,14 @@ impl<F: Format> PageTable<F> {
         start: u64,
         target: Spa,
         pages: u64,
-        access: Access,
-    ) -> Result<(), MapError> {
-        self.check_map(start, pages, access, 1)?;
+        leaf: Option<u64>,
+    ) -> Result<u64, MapError> {
+        let leaf = self.check_map(start, pages, leaf)?;
         let limit = self.target_limit();
         if target.page_offset() != 0 || target.page() > limit || pages > limit - target.page() {
             return Err(MapError::Target);
         }
-        Ok(())
+        Ok(leaf)
     }
 
     /// Level of the largest page that may start at both addresses (their bits or-ed) and has `left` 4 KiB pages to cover.
@@ -151,19 +134,16 @@ impl<F: Format> PageTable<F> {
         page: u64,
         left: u64,
         largest: u8,
-        access: Access,
+        leaf: u64,
     ) -> (u64, Result<(), MapError>) {
         let mut level = largest;
         while level > 1 {
-            match self.map_large(memory, pool, address, page, level, access) {
+            match self.map_large(memory, pool, address, page, level, leaf) {
                 Ok(true) => return (page_size(level).frames(), Ok(())),
                 Ok(false) => level -= 1,
                 Err(error) => return (0, Err(error)),
             }
         }
-        let Some(leaf) = self.format.leaf(1, access) else {
-            return (0, Err(MapError::Rights));
-        };
         let room = (ENTRIES - index(address, 1)) as u64;
         let (count, result) = self.fill(memory, pool, address, leaf, page..page + left.min(room));
         (count as u64, result)
@@ -177,17 +157,21 @@ impl<F: Format> PageTable<F> {
         address: u64,
         page: u64,
         level: u8,
-        access: Access,
+        leaf: u64,
     ) -> Result<bool, MapError> {
-        let leaf = self.format.leaf(level, access).ok_or(MapError::Rights)?;
         let table = self.table_for(memory, pool, address, level)?;
         let index = index(address, level);
         match memory.read(table, index) {
             0 => {
-                self.publish(memory, table, index, leaf | page << PAGE_SHIFT);
+                self.publish(
+                    memory,
+                    table,
+                    index,
+                    self.layout.leaf(leaf, level) | page << PAGE_SHIFT,
+                );
                 Ok(true)
             }
-            entry if F::is_page(entry, level) => Err(MapError::AlreadyMapped),
+            entry if self.layout.is_page(entry) => Err(MapError::AlreadyMapped),
             _ => Ok(false),
         }
     }
@@ -245,10 +229,10 @@ impl<F: Format> PageTable<F> {
             if entry == 0 {
                 return self.grow(memory, pool, table, address, at, level);
             }
-            if F::is_page(entry, at) {
+            if self.layout.is_page(entry) {
                 return Err(MapError::AlreadyMapped);
             }
-            table = Self::next(entry);
+            table = self.layout.target(entry);
             at -= 1;
         }
         Ok(table)
@@ -275,7 +259,7 @@ impl<F: Format> PageTable<F> {
                 Some(next) => memory.write(
                     frame,
                     index(address, own),
-                    self.format.table(own) | next.as_u64(),
+                    self.layout.table(own) | next.as_u64(),
                 ),
                 None => lowest = frame,
             }
@@ -283,7 +267,7 @@ impl<F: Format> PageTable<F> {
             below = Some(frame);
         }
         if let Some(top) = below {
-            let entry = self.format.table(at) | top.as_u64();
+            let entry = self.layout.table(at) | top.as_u64();
             self.publish(memory, parent, index(address, at), entry);
         }
         Ok(lowest)

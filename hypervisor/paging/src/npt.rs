@@ -3,7 +3,7 @@
 use address::PAGE_SHIFT;
 use bitfield_struct::bitfield;
 
-use crate::{Access, Format, MemoryType, Rights};
+use crate::{Access, Format, Layout, MemoryType, Rights};
 
 /// An entry, of any level.
 #[bitfield(u64)]
@@ -42,9 +42,15 @@ pub struct Npt;
 impl Format for Npt {
     const MIN_LEVELS: u8 = 4;
     const MAX_LEVELS: u8 = 5;
-    const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
+    const LAYOUT: Layout = Layout {
+        address: 0x000f_ffff_ffff_f000,
+        kind: Entry::new().with_large(true).into_bits(),
+        page: Entry::new().with_large(true).into_bits(),
+        table: TABLE.into_bits(),
+        table_level: 0,
+    };
 
-    fn leaf(self, level: u8, access: Access) -> Option<u64> {
+    fn leaf(self, access: Access) -> Option<u64> {
         if !access.rights.contains(Rights::READ) {
             return None;
         }
@@ -55,18 +61,8 @@ impl Format for Npt {
             .with_user(true)
             .with_write_through(uncached)
             .with_cache_disable(uncached)
-            .with_large(level > 1)
             .with_no_execute(!access.rights.contains(Rights::EXECUTE));
         Some(entry.into_bits())
-    }
-
-    fn table(self, _level: u8) -> u64 {
-        TABLE.into_bits()
-    }
-
-    #[inline]
-    fn is_page(entry: u64, _level: u8) -> bool {
-        Entry::from_bits(entry).large()
     }
 
     fn access(entry: u64) -> Access {
@@ -89,8 +85,8 @@ const TABLE: Entry = Entry::new()
     .with_user(true);
 
 const _: () = assert!(size_of::<Entry>() == 8);
-const _: () = assert!(Entry::new().with_page((1 << 40) - 1).into_bits() == Npt::ADDRESS);
-const _: () = assert!(Npt::ADDRESS.trailing_zeros() == PAGE_SHIFT);
+const _: () = assert!(Entry::new().with_page((1 << 40) - 1).into_bits() == Npt::LAYOUT.address);
+const _: () = assert!(Npt::LAYOUT.address.trailing_zeros() == PAGE_SHIFT);
 
 #[cfg(test)]
 mod tests {
@@ -99,22 +95,19 @@ mod tests {
     #[test]
     fn raw_values() {
         let ram = Access::ram(Rights::all());
-        assert_eq!(Npt.leaf(1, ram), Some(0x7));
-        assert_eq!(Npt.leaf(2, ram), Some(0x87));
+        assert_eq!(Npt.leaf(ram), Some(0x7));
+        assert_eq!(Npt::LAYOUT.leaf(0x7, 2), 0x87);
         let read = Access::ram(Rights::READ);
-        assert_eq!(Npt.leaf(1, read), Some(0x8000_0000_0000_0005));
-        assert_eq!(
-            Npt.leaf(1, Access::registers()),
-            Some(0x8000_0000_0000_001f)
-        );
-        assert_eq!(Npt.table(4), 0x7);
-        assert!(Npt::is_page(0x87, 2) && !Npt::is_page(0x7, 2));
+        assert_eq!(Npt.leaf(read), Some(0x8000_0000_0000_0005));
+        assert_eq!(Npt.leaf(Access::registers()), Some(0x8000_0000_0000_001f));
+        assert_eq!(Npt::LAYOUT.table(4), 0x7);
+        assert!(Npt::LAYOUT.is_page(0x87) && !Npt::LAYOUT.is_page(0x7));
     }
 
     #[test]
     fn what_cannot_be_read_cannot_be_expressed() {
-        assert_eq!(Npt.leaf(1, Access::ram(Rights::WRITE)), None);
-        assert_eq!(Npt.leaf(1, Access::ram(Rights::empty())), None);
+        assert_eq!(Npt.leaf(Access::ram(Rights::WRITE)), None);
+        assert_eq!(Npt.leaf(Access::ram(Rights::empty())), None);
     }
 
     #[test]
@@ -124,7 +117,7 @@ mod tests {
             Access::ram(Rights::READ),
             Access::registers(),
         ] {
-            assert_eq!(Npt.leaf(3, access).map(Npt::access), Some(access));
+            assert_eq!(Npt.leaf(access).map(Npt::access), Some(access));
         }
     }
 }

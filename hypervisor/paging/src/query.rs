@@ -3,7 +3,8 @@
 use address::{PageSize, Spa};
 
 use crate::format::{entry_shift, index, page_size};
-use crate::{Access, Format, PageTable, TableMemory};
+use crate::tree::Tree;
+use crate::{Access, Format, TableMemory};
 
 /// What one input address translates to.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -28,36 +29,58 @@ pub enum Next {
     End,
 }
 
-impl<F: Format> PageTable<F> {
-    /// Searches for the first mapped address from `from` on, in at most `steps` walks.
-    #[must_use]
-    pub fn next_mapped<M: TableMemory>(&self, memory: &M, from: u64, steps: usize) -> Next {
+/// Where a walk found a page.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Found {
+    spa: Spa,
+    size: PageSize,
+    entry: u64,
+}
+
+impl Found {
+    /// What it means in a format.
+    pub(crate) fn translation<F: Format>(self) -> Translation {
+        Translation {
+            spa: self.spa,
+            size: self.size,
+            access: F::access(self.entry),
+        }
+    }
+}
+
+impl Tree {
+    /// The first mapped address from `from` on, in at most `steps` walks; without a translation, where nothing is mapped up to
+    /// there.
+    pub(crate) fn next_mapped<M: TableMemory>(
+        &self,
+        memory: &M,
+        from: u64,
+        steps: usize,
+    ) -> Option<(u64, Option<Found>)> {
         let mut address = from;
         for _ in 0..steps {
             if address >> self.shape.input_bits != 0 {
-                return Next::End;
+                return None;
             }
             match self.walk(memory, address) {
-                Ok(translation) => return Next::Page(address, translation),
+                Ok(found) => return Some((address, Some(found))),
                 // The last byte of the span that is empty, and one more; input widths end below 2^64.
                 Err(level) => address = (address | ((1 << entry_shift(level)) - 1)) + 1,
             }
         }
-        Next::More(address)
+        Some((address, None))
     }
 
-    /// Translates one input address (any byte of a page); `None` where nothing is mapped or the address leaves the input
-    /// width.
-    #[must_use]
-    pub fn query<M: TableMemory>(&self, memory: &M, address: u64) -> Option<Translation> {
+    /// The page that maps an address; `None` where nothing does or the address leaves the input width.
+    pub(crate) fn find<M: TableMemory>(&self, memory: &M, address: u64) -> Option<Found> {
         if address >> self.shape.input_bits != 0 {
             return None;
         }
         self.walk(memory, address).ok()
     }
 
-    /// The translation of an address within the input width, or the level of the empty entry at which the walk ends.
-    fn walk<M: TableMemory>(&self, memory: &M, address: u64) -> Result<Translation, u8> {
+    /// The page that maps an address within the input width, or the level of the empty entry at which the walk ends.
+    fn walk<M: TableMemory>(&self, memory: &M, address: u64) -> Result<Found, u8> {
         let mut table = self.root;
         let mut level = self.shape.levels;
         loop {
@@ -65,15 +88,16 @@ impl<F: Format> PageTable<F> {
             if entry == 0 {
                 return Err(level);
             }
-            if level == 1 || F::is_page(entry, level) {
+            if level == 1 || self.layout.is_page(entry) {
                 let inside = (1u64 << entry_shift(level)) - 1;
-                return Ok(Translation {
-                    spa: Spa::new(entry & F::ADDRESS & !inside | address & inside),
+                let target = self.layout.target(entry).as_u64();
+                return Ok(Found {
+                    spa: Spa::new(target & !inside | address & inside),
                     size: page_size(level),
-                    access: F::access(entry),
+                    entry,
                 });
             }
-            table = Self::next(entry);
+            table = self.layout.target(entry);
             level -= 1;
         }
     }

@@ -4,8 +4,8 @@
 use address::{PageSize, Spa};
 
 use crate::{
-    Access, Ept, Flusher, FrameSource, MapError, NewError, Next, Npt, PageTable, Progress, Removed,
-    Shape, TableMemory, Teardown, Translation, UnmapError, Unmapped,
+    Access, Ept, Flusher, FrameSource, MapError, NewError, Next, Npt, PageTable, Removed, Shape,
+    TableMemory, Teardown, Translation, UnmapError, Unmapped,
 };
 
 /// Which processor dialect walks the table.
@@ -24,15 +24,6 @@ pub enum Slat {
     Nested(PageTable<Npt>),
     /// Extended page tables.
     Extended(PageTable<Ept>),
-}
-
-/// The end of a [`Slat`]'s life, in slices.
-#[derive(Debug)]
-pub enum SlatTeardown {
-    /// Nested page tables.
-    Nested(Teardown<Npt>),
-    /// Extended page tables.
-    Extended(Teardown<Ept>),
 }
 
 macro_rules! either {
@@ -114,6 +105,17 @@ impl Slat {
         either!(self, table => table.map(memory, pool, start, target, size, access))
     }
 
+    /// As [`PageTable::unmap`].
+    pub fn unmap(
+        &mut self,
+        memory: &impl TableMemory,
+        pool: &mut impl FrameSource,
+        start: u64,
+        pages: u64,
+    ) -> (Unmapped, Result<(), UnmapError>) {
+        either!(self, table => table.unmap(memory, pool, start, pages))
+    }
+
     /// As [`PageTable::unmap_with`].
     pub fn unmap_with(
         &mut self,
@@ -143,31 +145,14 @@ impl Slat {
     ///
     /// # Errors
     /// The table, and the flusher's reason.
-    pub fn into_teardown<T: Flusher>(
-        self,
-        flusher: &mut T,
-    ) -> Result<SlatTeardown, (Self, T::Error)> {
+    pub fn into_teardown<T: Flusher>(self, flusher: &mut T) -> Result<Teardown, (Self, T::Error)> {
         match self {
             Self::Nested(table) => table
                 .into_teardown(flusher)
-                .map(SlatTeardown::Nested)
                 .map_err(|(table, error)| (Self::Nested(table), error)),
             Self::Extended(table) => table
                 .into_teardown(flusher)
-                .map(SlatTeardown::Extended)
                 .map_err(|(table, error)| (Self::Extended(table), error)),
         }
-    }
-}
-
-impl SlatTeardown {
-    /// As [`Teardown::step`].
-    pub fn step(
-        &mut self,
-        memory: &impl TableMemory,
-        pool: &mut impl FrameSource,
-        budget: usize,
-    ) -> Progress {
-        either!(self, teardown => teardown.step(memory, pool, budget))
     }
 }

@@ -3,9 +3,10 @@
 use address::Spa;
 
 use crate::format::{entry_shift, index};
-use crate::{ENTRIES, Format, FrameSource, PageTable, TableMemory, UnmapError, spare};
+use crate::tree::Tree;
+use crate::{ENTRIES, FrameSource, TableMemory, UnmapError, spare};
 
-impl<F: Format> PageTable<F> {
+impl Tree {
     /// Splits the large page `entry`, in `parent` of level `at`, until `address` is mapped by an entry of a table of `level`.
     /// Every address translates as before; the new tables become visible by one store, whole.
     #[allow(
@@ -28,14 +29,14 @@ impl<F: Format> PageTable<F> {
         for (&frame, own) in spare.iter().rev().zip(level..at) {
             self.spread(memory, frame, entry, address, at, own);
             if let Some(next) = below {
-                let pointer = self.format.table(own) | next.as_u64();
+                let pointer = self.layout.table(own) | next.as_u64();
                 memory.write(frame, index(address, own), pointer);
             }
             self.clean(memory, frame, 0, ENTRIES);
             below = Some(frame);
         }
         if let Some(top) = below {
-            let pointer = self.format.table(at) | top.as_u64();
+            let pointer = self.layout.table(at) | top.as_u64();
             self.publish(memory, parent, index(address, at), pointer);
         }
         Ok(())
@@ -54,9 +55,10 @@ impl<F: Format> PageTable<F> {
     ) {
         let large = (1u64 << entry_shift(at)) - 1;
         let table = (1u64 << entry_shift(own + 1)) - 1;
-        let base = (entry & F::ADDRESS & !large) | (address & large & !table);
-        // An access that a larger page expresses, a smaller one expresses too.
-        let leaf = self.format.leaf(own, F::access(entry)).unwrap_or(0);
+        let base = (self.layout.target(entry).as_u64() & !large) | (address & large & !table);
+        // All that a larger page says besides its size, a smaller one says with the same bits.
+        let smallest = entry & !(self.layout.address | self.layout.kind);
+        let leaf = self.layout.leaf(smallest, own);
         for slot in 0..ENTRIES {
             let target = base + ((slot as u64) << entry_shift(own));
             memory.write(frame, slot, leaf | target);

@@ -1,9 +1,8 @@
 //! Taking a whole table apart, in slices.
 
-use address::Spa;
-
 use crate::format::{entry_shift, index, table_shift};
-use crate::{FlushRange, Flusher, Format, FrameSource, PageTable, TableMemory};
+use crate::tree::Tree;
+use crate::{FrameSource, TableMemory};
 
 /// Whether a slice was the last one.
 #[must_use]
@@ -19,37 +18,22 @@ pub enum Progress {
 /// its own, so that a call can be cut off and come again.
 #[must_use = "its frames are lost unless it is taken apart to the end"]
 #[derive(Debug)]
-pub struct Teardown<F: Format> {
-    table: PageTable<F>,
+pub struct Teardown {
+    tree: Tree,
     /// Input addresses below it are done.
     reached: u64,
 }
 
-impl<F: Format> PageTable<F> {
-    /// Ends the table's life. The caller has taken it from every processor and unit that could start a walk at its root; the
-    /// flusher makes them forget all that they cached of it.
-    ///
-    /// # Errors
-    /// The table, and the flusher's reason: its frames must stay out of use.
-    pub fn into_teardown<T: Flusher>(
-        self,
-        flusher: &mut T,
-    ) -> Result<Teardown<F>, (Self, T::Error)> {
-        match flusher.flush(FlushRange::All) {
-            Ok(()) => Ok(Teardown {
-                table: self,
-                reached: 0,
-            }),
-            Err(error) => Err((self, error)),
-        }
+impl Teardown {
+    /// Of a tree that no hardware can reach any more.
+    pub(crate) const fn new(tree: Tree) -> Self {
+        Self { tree, reached: 0 }
     }
-}
 
-impl<F: Format> Teardown<F> {
     /// Frames still to be given back.
     #[must_use]
     pub const fn table_frames(&self) -> u64 {
-        self.table.tables
+        self.tree.tables
     }
 
     /// Looks at up to `budget` entries or leaf tables, each some tens of instructions, and gives back what it has finished.
@@ -60,12 +44,12 @@ impl<F: Format> Teardown<F> {
         budget: usize,
     ) -> Progress {
         for _ in 0..budget {
-            if self.table.tables == 0 {
+            if self.tree.tables == 0 {
                 return Progress::Done;
             }
             self.advance(memory, pool);
         }
-        if self.table.tables == 0 {
+        if self.tree.tables == 0 {
             Progress::Done
         } else {
             Progress::More
@@ -74,28 +58,28 @@ impl<F: Format> Teardown<F> {
 
     /// Passes one leaf table, or one entry that is none, and every table that ends with it.
     fn advance<M: TableMemory, P: FrameSource>(&mut self, memory: &M, pool: &mut P) {
-        let mut path = [self.table.root; 5];
-        let mut level = self.table.shape.levels;
+        let mut path = [self.tree.root; 5];
+        let mut level = self.tree.shape.levels;
         while level > 1 {
             let table = path[usize::from(level) - 1];
             let entry = memory.read(table, index(self.reached, level));
-            if entry == 0 || F::is_page(entry, level) {
+            if entry == 0 || self.tree.layout.is_page(entry) {
                 break;
             }
             level -= 1;
-            path[usize::from(level) - 1] = Spa::new(entry & F::ADDRESS);
+            path[usize::from(level) - 1] = self.tree.layout.target(entry);
         }
         self.reached += if level == 1 {
             1 << table_shift(1)
         } else {
             1 << entry_shift(level)
         };
-        for own in level..=self.table.shape.levels {
+        for own in level..=self.tree.shape.levels {
             if self.reached & ((1 << table_shift(own)) - 1) != 0 {
                 return;
             }
             pool.put(path[usize::from(own) - 1]);
-            self.table.tables -= 1;
+            self.tree.tables -= 1;
         }
     }
 }

@@ -3,8 +3,8 @@
 use address::{PAGE_SHIFT, PageSize, Spa};
 
 use crate::format::{entry_shift, index, page_size, table_shift};
-use crate::table::InputCheck;
-use crate::{ENTRIES, Format, FrameSource, PageTable, TableMemory, UnmapError, Unmapped};
+use crate::tree::{InputCheck, Tree};
+use crate::{ENTRIES, FrameSource, TableMemory, UnmapError, Unmapped};
 
 /// One mapping that was taken out: a page, of whatever size.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -17,16 +17,25 @@ pub struct Removed {
     pub size: PageSize,
 }
 
-/// Tables on the way from the root to where a walk stopped, by level minus one.
-type Path = [Spa; 5];
+/// Where a walk towards an address stopped: at a leaf table, an empty entry or a page.
+struct Stop {
+    /// Tables on the way, by level minus one.
+    path: [Spa; 5],
+    /// Level of the last one.
+    level: u8,
+    /// Its entry; zero at level 1, where the caller reads for itself.
+    entry: u64,
+}
 
-impl<F: Format> PageTable<F> {
-    /// Takes `pages` 4 KiB input pages from `start` out of the table. Pages of the range that are not mapped are skipped. A
-    /// large page of which only a part goes is split.
-    ///
-    /// The token says how many pages of the range are done and owes the flush for them, error or not: after an error the pages
-    /// that it counts are gone and all others translate as before.
-    pub fn unmap<M: TableMemory, P: FrameSource>(
+impl Stop {
+    const fn table(&self, level: u8) -> Spa {
+        self.path[level as usize - 1]
+    }
+}
+
+impl Tree {
+    /// As [`PageTable::unmap`](crate::PageTable::unmap).
+    pub(crate) fn unmap<M: TableMemory, P: FrameSource>(
         &mut self,
         memory: &M,
         pool: &mut P,
@@ -36,10 +45,8 @@ impl<F: Format> PageTable<F> {
         self.unmap_with(memory, pool, start, pages, |_| ())
     }
 
-    /// As [`Self::unmap`], and tells `removed` each mapping that was taken out, in order. What it is told is still in reach of
-    /// caches until the token is flushed.
-    #[inline]
-    pub fn unmap_with<M: TableMemory, P: FrameSource>(
+    /// As [`PageTable::unmap_with`](crate::PageTable::unmap_with).
+    pub(crate) fn unmap_with<M: TableMemory, P: FrameSource>(
         &mut self,
         memory: &M,
         pool: &mut P,
@@ -56,83 +63,47 @@ impl<F: Format> PageTable<F> {
         while token.pages < pages {
             let address = start + (token.pages << PAGE_SHIFT);
             let left = pages - token.pages;
-            if let Err(error) =
-                self.unmap_step(memory, pool, address, left, &mut token, &mut removed)
-            {
-                return (token, Err(error));
+            let stop = self.descend(memory, address);
+            if stop.level == 1 {
+                let count = left.min((ENTRIES - index(address, 1)) as u64) as usize;
+                token.removed += self.empty(memory, stop.table(1), address, count, &mut removed);
+                self.pass(memory, &stop, address, count, &mut token);
+                continue;
+            }
+            match self.unmap_above(memory, pool, &stop, address, left, &mut token) {
+                Ok(Some(page)) => removed(page),
+                Ok(None) => (),
+                Err(error) => return (token, Err(error)),
             }
         }
         (token, Ok(()))
     }
 
-    /// Does the part of the range that one entry, or the rest of one leaf table, covers.
-    #[inline]
-    fn unmap_step<M: TableMemory, P: FrameSource>(
-        &mut self,
-        memory: &M,
-        pool: &mut P,
-        address: u64,
-        left: u64,
-        token: &mut Unmapped,
-        removed: &mut impl FnMut(Removed),
-    ) -> Result<(), UnmapError> {
-        let (path, level, entry) = self.descend(memory, address);
-        let table = path[usize::from(level) - 1];
-        if level == 1 {
-            let first = index(address, 1);
-            let count = left.min((ENTRIES - first) as u64) as usize;
-            token.removed += Self::empty(memory, table, address, count, removed);
-            self.clean(memory, table, first, count);
-            token.pages += count as u64;
-        } else if entry == 0 {
-            let inside = (address & ((1 << entry_shift(level)) - 1)) >> PAGE_SHIFT;
-            token.pages += left.min((1 << (entry_shift(level) - PAGE_SHIFT)) - inside);
-        } else {
-            let size = page_size(level);
-            let within = largest_within(address, left, level);
-            if within < level {
-                self.split(memory, pool, table, entry, address, level, within)?;
-                let whole = address >> PAGE_SHIFT & !(size.frames() - 1);
-                token.was_split(whole, size.frames());
-                return Ok(());
-            }
-            self.publish(memory, table, index(address, level), 0);
-            removed(Removed {
-                address,
-                spa: Spa::new(entry & F::ADDRESS & !(size.bytes() - 1)),
-                size,
-            });
-            token.removed += size.frames();
-            token.pages += size.frames();
-        }
-        self.retire(memory, &path, level, token);
-        Ok(())
-    }
-
-    /// Walks towards `address` until a leaf table, an empty entry or a page: the tables passed, the level of the last one, and
-    /// its entry (zero at level 1, where the caller reads for itself).
-    #[inline]
-    fn descend<M: TableMemory>(&self, memory: &M, address: u64) -> (Path, u8, u64) {
-        let mut path = [self.root; 5];
-        let mut level = self.shape.levels;
+    /// Walks towards `address`.
+    fn descend<M: TableMemory>(&self, memory: &M, address: u64) -> Stop {
+        let mut stop = Stop {
+            path: [self.root; 5],
+            level: self.shape.levels,
+            entry: 0,
+        };
         let mut table = self.root;
-        loop {
-            path[usize::from(level) - 1] = table;
-            if level == 1 {
-                return (path, level, 0);
+        while stop.level > 1 {
+            let entry = memory.read(table, index(address, stop.level));
+            if entry == 0 || self.layout.is_page(entry) {
+                stop.entry = entry;
+                break;
             }
-            let entry = memory.read(table, index(address, level));
-            if entry == 0 || F::is_page(entry, level) {
-                return (path, level, entry);
-            }
-            table = Self::next(entry);
-            level -= 1;
+            table = self.layout.target(entry);
+            stop.level -= 1;
+            stop.path[usize::from(stop.level) - 1] = table;
         }
+        stop
     }
 
     /// Zeroes `count` entries of a leaf table from the one for `address`; returns how many mapped a page.
     #[inline]
     fn empty<M: TableMemory>(
+        &self,
         memory: &M,
         table: Spa,
         mut address: u64,
@@ -148,7 +119,7 @@ impl<F: Format> PageTable<F> {
                 gone += 1;
                 removed(Removed {
                     address,
-                    spa: Self::next(entry),
+                    spa: self.layout.target(entry),
                     size: PageSize::Size4K,
                 });
             }
@@ -157,22 +128,73 @@ impl<F: Format> PageTable<F> {
         gone
     }
 
-    /// Takes out the tables, from `level` up, whose whole span this call has just passed, as far as the token has room for their
-    /// frames. Such a table is empty: its pages went, and its tables were retired, or else the token was full and still is.
-    #[inline]
-    fn retire<M: TableMemory>(&mut self, memory: &M, path: &Path, level: u8, token: &mut Unmapped) {
+    /// Counts entries of a leaf table that are done.
+    fn pass<M: TableMemory>(
+        &mut self,
+        memory: &M,
+        stop: &Stop,
+        address: u64,
+        count: usize,
+        token: &mut Unmapped,
+    ) {
+        self.clean(memory, stop.table(1), index(address, 1), count);
+        token.pages += count as u64;
+        self.retire(memory, stop, token);
+    }
+
+    /// Does the part of the range that one entry above level 1 covers: passes it where it is empty, takes its page out, or splits
+    /// the page where only a part of it goes.
+    fn unmap_above<M: TableMemory, P: FrameSource>(
+        &mut self,
+        memory: &M,
+        pool: &mut P,
+        stop: &Stop,
+        address: u64,
+        left: u64,
+        token: &mut Unmapped,
+    ) -> Result<Option<Removed>, UnmapError> {
+        let &Stop { level, entry, .. } = stop;
+        if entry == 0 {
+            let inside = (address & ((1 << entry_shift(level)) - 1)) >> PAGE_SHIFT;
+            token.pages += left.min((1 << (entry_shift(level) - PAGE_SHIFT)) - inside);
+            self.retire(memory, stop, token);
+            return Ok(None);
+        }
+        let table = stop.table(level);
+        let size = page_size(level);
+        let within = largest_within(address, left, level);
+        if within < level {
+            self.split(memory, pool, table, entry, address, level, within)?;
+            let whole = address >> PAGE_SHIFT & !(size.frames() - 1);
+            token.was_split(whole, size.frames());
+            return Ok(None);
+        }
+        self.publish(memory, table, index(address, level), 0);
+        token.removed += size.frames();
+        token.pages += size.frames();
+        self.retire(memory, stop, token);
+        let spa = self.layout.target(entry).as_u64() & !(size.bytes() - 1);
+        Ok(Some(Removed {
+            address,
+            spa: Spa::new(spa),
+            size,
+        }))
+    }
+
+    /// Takes out the tables, from where the walk stopped up, whose whole span this call has just passed, as far as the token has
+    /// room for their frames. Such a table is empty: its pages went, and its tables were retired, or else the token was full and
+    /// still is.
+    fn retire<M: TableMemory>(&mut self, memory: &M, stop: &Stop, token: &mut Unmapped) {
         let end = token.first + token.pages;
-        for own in level..self.shape.levels {
+        for own in stop.level..self.shape.levels {
             let span = 1u64 << (table_shift(own) - PAGE_SHIFT);
             if end & (span - 1) != 0 || token.pages < span || token.retired.is_full() {
                 return;
             }
-            let table = path[usize::from(own) - 1];
             let inside = (end - 1) << PAGE_SHIFT;
-            let parent = path[usize::from(own)];
-            self.publish(memory, parent, index(inside, own + 1), 0);
+            self.publish(memory, stop.table(own + 1), index(inside, own + 1), 0);
             self.tables -= 1;
-            if token.retired.try_push(table).is_err() {
+            if token.retired.try_push(stop.table(own)).is_err() {
                 return;
             }
         }

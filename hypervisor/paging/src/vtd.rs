@@ -3,7 +3,7 @@
 use address::PAGE_SHIFT;
 use bitfield_struct::bitfield;
 
-use crate::{Access, Format, Rights};
+use crate::{Access, Format, Layout, Rights};
 
 /// An entry, of any level.
 #[bitfield(u64)]
@@ -37,9 +37,15 @@ pub struct Vtd {
 impl Format for Vtd {
     const MIN_LEVELS: u8 = 3;
     const MAX_LEVELS: u8 = 5;
-    const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
+    const LAYOUT: Layout = Layout {
+        address: 0x000f_ffff_ffff_f000,
+        kind: Entry::new().with_large(true).into_bits(),
+        page: Entry::new().with_large(true).into_bits(),
+        table: TABLE.into_bits(),
+        table_level: 0,
+    };
 
-    fn leaf(self, level: u8, access: Access) -> Option<u64> {
+    fn leaf(self, access: Access) -> Option<u64> {
         // Execute has no meaning for a device: it is dropped, and alone it is nothing.
         if !access.rights.intersects(Rights::READ.union(Rights::WRITE)) {
             return None;
@@ -47,18 +53,8 @@ impl Format for Vtd {
         let entry = Entry::new()
             .with_read(access.rights.contains(Rights::READ))
             .with_write(access.rights.contains(Rights::WRITE))
-            .with_snoop(self.snoop)
-            .with_large(level > 1);
+            .with_snoop(self.snoop);
         Some(entry.into_bits())
-    }
-
-    fn table(self, _level: u8) -> u64 {
-        TABLE.into_bits()
-    }
-
-    #[inline]
-    fn is_page(entry: u64, _level: u8) -> bool {
-        Entry::from_bits(entry).large()
     }
 
     fn access(entry: u64) -> Access {
@@ -73,8 +69,8 @@ impl Format for Vtd {
 const TABLE: Entry = Entry::new().with_read(true).with_write(true);
 
 const _: () = assert!(size_of::<Entry>() == 8);
-const _: () = assert!(Entry::new().with_page((1 << 40) - 1).into_bits() == Vtd::ADDRESS);
-const _: () = assert!(Vtd::ADDRESS.trailing_zeros() == PAGE_SHIFT);
+const _: () = assert!(Entry::new().with_page((1 << 40) - 1).into_bits() == Vtd::LAYOUT.address);
+const _: () = assert!(Vtd::LAYOUT.address.trailing_zeros() == PAGE_SHIFT);
 
 #[cfg(test)]
 mod tests {
@@ -86,20 +82,20 @@ mod tests {
     #[test]
     fn raw_values() {
         let both = Access::ram(Rights::READ | Rights::WRITE);
-        assert_eq!(PLAIN.leaf(1, both), Some(0x3));
-        assert_eq!(PLAIN.leaf(2, both), Some(0x83));
-        assert_eq!(SNOOP.leaf(1, both), Some(0x803));
-        assert_eq!(PLAIN.leaf(1, Access::ram(Rights::READ)), Some(0x1));
-        assert_eq!(PLAIN.leaf(1, Access::ram(Rights::WRITE)), Some(0x2));
-        assert_eq!(SNOOP.table(3), 0x3);
-        assert!(Vtd::is_page(0x83, 2) && !Vtd::is_page(0x3, 2));
+        assert_eq!(PLAIN.leaf(both), Some(0x3));
+        assert_eq!(Vtd::LAYOUT.leaf(0x3, 2), 0x83);
+        assert_eq!(SNOOP.leaf(both), Some(0x803));
+        assert_eq!(PLAIN.leaf(Access::ram(Rights::READ)), Some(0x1));
+        assert_eq!(PLAIN.leaf(Access::ram(Rights::WRITE)), Some(0x2));
+        assert_eq!(Vtd::LAYOUT.table(3), 0x3);
+        assert!(Vtd::LAYOUT.is_page(0x83) && !Vtd::LAYOUT.is_page(0x3));
     }
 
     #[test]
     fn execute_is_dropped_and_alone_refused() {
         let all = Access::ram(Rights::all());
-        assert_eq!(PLAIN.leaf(1, all), Some(0x3));
-        assert_eq!(PLAIN.leaf(1, Access::ram(Rights::EXECUTE)), None);
-        assert_eq!(PLAIN.leaf(1, Access::ram(Rights::empty())), None);
+        assert_eq!(PLAIN.leaf(all), Some(0x3));
+        assert_eq!(PLAIN.leaf(Access::ram(Rights::EXECUTE)), None);
+        assert_eq!(PLAIN.leaf(Access::ram(Rights::empty())), None);
     }
 }

@@ -114,7 +114,7 @@ impl<M: Machine> Kernel<M> {
             return (0, Some(Status::INVALID_PARTITION_STATE));
         };
         for (index, &page) in pages.iter().enumerate() {
-            let (token, result) = slat.unmap_with(tables, pool, page << PAGE_SHIFT, 1, |_| ());
+            let (token, result) = slat.unmap(tables, pool, page << PAGE_SHIFT, 1);
             *mapped_pages -= token.removed();
             if result.is_err() {
                 return (index, Some(Status::INSUFFICIENT_ROOT_MEMORY));
@@ -240,7 +240,7 @@ impl<M: Machine> Kernel<M> {
                 == 0;
         if failed {
             // The processor's mapping goes again; it was never used, and leaves nothing to flush but its own entry.
-            let (token, _) = slat.unmap_with(tables, pool, frame.as_u64(), 1, |_| ());
+            let (token, _) = slat.unmap(tables, pool, frame.as_u64(), 1);
             *mapped_pages -= token.removed();
             return Err(Status::INSUFFICIENT_ROOT_MEMORY);
         }

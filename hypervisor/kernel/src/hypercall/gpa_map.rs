@@ -110,7 +110,7 @@ impl<M: Machine> Kernel<M> {
             status = Some(error.status());
             drop(devices);
             let back = start + ((done as u64) << PAGE_SHIFT);
-            let (token, _) = slat.unmap_with(tables, pool, back, (mapped - done) as u64, |_| ());
+            let (token, _) = slat.unmap(tables, pool, back, (mapped - done) as u64);
             // A running VP may have used it already: the frames are the root's alone only once that is forgotten.
             if let Some(cell) = self.partitions.get(id) {
                 let Ok(proof) = token.flush(&mut Processors {
@@ -263,7 +263,7 @@ impl<M: Machine> Kernel<M> {
             .map_err(IntoStatus::status)
             .and_then(|()| map_domain(&mut self.devices.lock(), id, start, target, access, pool));
         if result.is_err() {
-            let (token, _) = slat.unmap_with(tables, pool, start, done, |_| ());
+            let (token, _) = slat.unmap(tables, pool, start, done);
             // A running VP may have used it already: the frames are the root's alone only once that is forgotten.
             let Ok(proof) = token.flush(&mut Processors {
                 kernel: self,

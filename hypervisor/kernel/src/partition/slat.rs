@@ -1,6 +1,6 @@
 //! A partition's GPA map through its life.
 
-use paging::{Slat, SlatTeardown};
+use paging::{Slat, Teardown};
 
 /// The GPA map: not made yet, in use, or being taken apart.
 #[derive(Debug)]
@@ -17,7 +17,7 @@ pub enum PartitionSlat {
         reached: u64,
     },
     /// Empty, forgotten by all processors, its frames on their way back.
-    Ending(SlatTeardown),
+    Ending(Teardown),
 }
 
 impl PartitionSlat {

@@ -108,7 +108,7 @@ impl<M: Machine> Kernel<M> {
         let below = slat
             .query(tables, at)
             .map(|found| (found.spa, found.access));
-        let (token, result) = slat.unmap_with(tables, source, at, 1, |_| ());
+        let (token, result) = slat.unmap(tables, source, at, 1);
         let access = Access::ram(Rights::READ | Rights::EXECUTE);
         let mapped = result.is_ok()
             && slat
@@ -147,7 +147,7 @@ impl<M: Machine> Kernel<M> {
             return;
         };
         let at = overlay.page << PAGE_SHIFT;
-        let (token, _) = slat.unmap_with(tables, source, at, 1, |_| ());
+        let (token, _) = slat.unmap(tables, source, at, 1);
         if let Some((spa, access)) = overlay.below {
             // The table that held the overlay is still there, so no frame is needed.
             let _ = slat.map_pages(tables, source, at, &[spa.page()], access);
