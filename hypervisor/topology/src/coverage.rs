@@ -4,7 +4,6 @@
 mod ivrs;
 
 use address::{DeviceId, RequesterId};
-use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use firmware::Error;
@@ -42,7 +41,7 @@ struct Claim {
 }
 
 /// Claims by the index of the function that they name.
-type Claims = BTreeMap<usize, Vec<Claim>>;
+type Claims = Vec<Vec<Claim>>;
 
 impl Topology {
     /// Reads the table, if there is one, and gives every function its unit or a reason.
@@ -62,7 +61,7 @@ impl Topology {
     }
 
     fn read_table(&mut self, dmar: &Dmar<'_>) -> Result<(), Error> {
-        let mut claims = Claims::new();
+        let mut claims: Claims = self.functions.iter().map(|_| Vec::new()).collect();
         // What stands before the fault is still used to block devices: only assignment is off the table.
         let result = self.read_structures(dmar, &mut claims);
         self.refuse_twins();
@@ -118,13 +117,11 @@ impl Topology {
     fn scope(&mut self, unit: usize, segment: u16, scope: &DeviceScope<'_>, claims: &mut Claims) {
         let found = match scope.kind {
             ScopeKind::Endpoint | ScopeKind::SubHierarchy => {
-                self.resolve(segment, scope).map(|index| {
-                    let subtree = scope.kind == ScopeKind::SubHierarchy;
-                    claims
-                        .entry(index)
-                        .or_default()
-                        .push(Claim { unit, subtree });
-                })
+                let subtree = scope.kind == ScopeKind::SubHierarchy;
+                let named = self.resolve(segment, scope);
+                named
+                    .and_then(|index| claims.get_mut(index))
+                    .map(|claims| claims.push(Claim { unit, subtree }))
             }
             ScopeKind::IoApic => self.add_special(SpecialKind::IoApic, unit, segment, scope),
             ScopeKind::Hpet => self.add_special(SpecialKind::Hpet, unit, segment, scope),
@@ -262,12 +259,12 @@ impl Topology {
     /// The unit that names the function itself, else the nearest bridge above it, else the one that covers all of its
     /// segment (section 8.3.1).
     fn unit_of(&self, index: usize, claims: &Claims) -> Result<usize, Reason> {
-        let own = claims.get(&index).map(Vec::as_slice).unwrap_or_default();
+        let own = claims.get(index).map(Vec::as_slice).unwrap_or_default();
         if let Some(unit) = single(own.iter())? {
             return Ok(unit);
         }
         for above in self.upstream(index) {
-            let named = claims.get(&above).map(Vec::as_slice).unwrap_or_default();
+            let named = claims.get(above).map(Vec::as_slice).unwrap_or_default();
             if let Some(unit) = single(named.iter().filter(|claim| claim.subtree))? {
                 return Ok(unit);
             }

@@ -4,7 +4,6 @@
 //! endpoints: no register says whether it does, and every request of theirs passes the IOMMU first.
 
 use address::DeviceId;
-use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use crate::quiet::ACS_NEEDED;
@@ -59,14 +58,20 @@ impl Topology {
         self.join_switches(&mut sets);
         self.join_slots(&mut sets);
         self.join_aliases(&mut sets);
-        let mut numbers: BTreeMap<usize, usize> = BTreeMap::new();
-        for (index, function) in self.functions.iter_mut().enumerate() {
-            let next = numbers.len();
-            function.group = *numbers.entry(sets.root(index)).or_insert(next);
-            if function.group == self.groups.len() {
-                self.groups.push(Group::default());
+        for index in 0..self.functions.len() {
+            // The root of a set is its smallest member, and so the first one here.
+            let root = sets.root(index);
+            let number = match self.functions.get(root) {
+                Some(first) if root < index => first.group,
+                _ => {
+                    self.groups.push(Group::default());
+                    self.groups.len() - 1
+                }
+            };
+            if let Some(function) = self.functions.get_mut(index) {
+                function.group = number;
             }
-            if let Some(group) = self.groups.get_mut(function.group) {
+            if let Some(group) = self.groups.get_mut(number) {
                 group.members.push(index);
             }
         }
@@ -108,16 +113,13 @@ impl Topology {
 
     /// Functions of one device reach each other unless access control of both says no.
     fn join_slots(&self, sets: &mut Sets) {
-        let mut slots: BTreeMap<(u16, u16), Vec<usize>> = BTreeMap::new();
-        for (index, function) in self.functions.iter().enumerate() {
-            slots.entry(self.slot(function)).or_default().push(index);
-        }
-        for members in slots.values() {
-            for index in members {
-                let closed = self.functions.get(*index).is_some_and(isolates_itself);
-                if !closed {
-                    members.iter().for_each(|other| sets.join(*index, *other));
-                }
+        let slots: Vec<_> = self.functions.iter().map(|it| self.slot(it)).collect();
+        for (index, (function, slot)) in self.functions.iter().zip(&slots).enumerate() {
+            if isolates_itself(function) {
+                continue;
+            }
+            for (other, _) in slots.iter().enumerate().filter(|(_, it)| *it == slot) {
+                sets.join(index, other);
             }
         }
     }
@@ -135,12 +137,14 @@ impl Topology {
     /// Functions that are seen under one requester id cannot be told apart (DMA-10). Every alias comes from a bridge that has joined
     /// what is below it already; this holds the rule for aliases of any other origin.
     fn join_aliases(&self, sets: &mut Sets) {
-        let mut seen: BTreeMap<DeviceId, usize> = BTreeMap::new();
+        let mut seen: Vec<(DeviceId, usize)> = Vec::new();
         for (index, function) in self.functions.iter().enumerate() {
             for alias in &function.aliases {
                 let id = DeviceId::from_requester(function.id.segment, alias.first);
-                let first = *seen.entry(id).or_insert(index);
-                sets.join(first, index);
+                match seen.iter().find(|(known, _)| *known == id) {
+                    Some(&(_, first)) => sets.join(first, index),
+                    None => seen.push((id, index)),
+                }
             }
         }
     }
