@@ -88,6 +88,18 @@ pub struct UnitSeam<U> {
     clock: Rc<Ticks>,
 }
 
+impl<U> UnitSeam<U> {
+    /// To this unit, the memory that its tables lie in, and time.
+    #[must_use]
+    pub fn new(unit: &Rc<U>, memory: &Rc<Memory>, clock: &Rc<Ticks>) -> Self {
+        Self {
+            unit: unit.clone(),
+            tables: TableSeam(memory.clone()),
+            clock: clock.clone(),
+        }
+    }
+}
+
 /// What software sees of a modelled unit.
 pub trait Block {
     /// A 32-bit read.
@@ -153,11 +165,7 @@ impl Arm for VtdArm {
             ..Capabilities::default()
         };
         let unit = Rc::new(Vtd::new(can, memory.clone()));
-        let seam = UnitSeam {
-            unit: unit.clone(),
-            tables: TableSeam(memory.clone()),
-            clock: clock.clone(),
-        };
+        let seam = UnitSeam::new(&unit, memory, clock);
         (unit, seam)
     }
 
@@ -209,11 +217,7 @@ impl Arm for AmdviArm {
             ..amdvi::Capabilities::default()
         };
         let unit = Rc::new(Amdvi::new(can, memory.clone()));
-        let seam = UnitSeam {
-            unit: unit.clone(),
-            tables: TableSeam(memory.clone()),
-            clock: clock.clone(),
-        };
+        let seam = UnitSeam::new(&unit, memory, clock);
         (unit, seam)
     }
 

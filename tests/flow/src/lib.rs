@@ -10,7 +10,7 @@ mod pool;
 mod seams;
 mod world;
 
-pub use arm::{AmdviArm, Arm, Traits, VtdArm};
+pub use arm::{AmdviArm, Arm, Traits, UnitSeam, VtdArm};
 pub use pool::Pool;
 pub use seams::{ConfigSeam, Seams, TableSeam};
 pub use world::*;

@@ -1,5 +1,9 @@
 //! What the tables of this dialect hold, and which commands a change gives, as a walker and the unit see them.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::rc::Rc;
+
 use flow::*;
 use model::amdvi::Event;
 use model::{Behaviour, Unit};
@@ -148,28 +152,6 @@ fn rob_04_commands_that_are_refused_or_never_done_fail_the_unit() {
 }
 
 #[test]
-fn rob_06_a_log_that_has_overflowed_is_read_and_goes_on() {
-    let mut world = Machine::new(Traits::default());
-    world.give(A, P).unwrap();
-    for page in 0..300 {
-        assert!(world.units[0].dma(A.requester.0, page << 12, true).is_err());
-    }
-    assert_eq!(world.units[0].read32(0x2020) & 1, 1, "overflow");
-    let mut taken = 0;
-    while world.devices.take_fault().is_some() {
-        taken += 1;
-    }
-    assert_eq!(taken, 255, "all that the log had room for");
-    assert_eq!(world.units[0].read32(0x2020) & 9, 8, "it runs again");
-    assert!(
-        world.units[0]
-            .dma(OTHER.requester.0, 0x5000, false)
-            .is_err()
-    );
-    assert!(world.devices.take_fault().is_some());
-}
-
-#[test]
 fn commands_wrap_around_the_end_of_the_buffer() {
     let mut world = Machine::new(Traits::default());
     world.give(A, P).unwrap();
@@ -179,4 +161,153 @@ fn commands_wrap_around_the_end_of_the_buffer() {
         assert_eq!(world.unmap(P, 5, 1), Ok(1));
         assert!(world.write(A, 5).is_err());
     }
+}
+
+#[test]
+fn tlb_02_every_word_of_an_entry_that_changes_is_forgotten_whole() {
+    let mut world = Machine::new(Traits::default());
+    world.give(A, P).unwrap();
+    let (id, name) = (A.requester.0, world.units[0].entry(A.requester.0)[1] as u16);
+    let change = [
+        Event::DeviceEntry(id),
+        Event::Pages(name, 0, u64::MAX, true),
+        Event::InterruptTable(id),
+        Event::Wait,
+    ];
+    let whole = |world: &Machine| world.units[0].events().windows(4).any(|it| it == change);
+    whole(&world);
+    // The first makes the table, the second and third make it longer.
+    for vector in 0x41..0x44 {
+        world.message(A, P, target(0, 1, vector)).unwrap();
+        assert!(whole(&world), "{vector:#x}");
+    }
+    world.message(A, P, target(0, 1, 0x44)).unwrap();
+    assert!(!whole(&world), "the fourth fits");
+}
+
+#[test]
+fn dma_15_a_walker_sees_whole_entries_only_whenever_it_looks() {
+    let mut world = Machine::new(Traits::default());
+    let seen = Rc::new(RefCell::new(BTreeSet::new()));
+    let (unit, notes) = (world.units[0].clone(), seen.clone());
+    world.memory.watch(move |_| {
+        let entry = unit.entry(A.requester.0);
+        notes.borrow_mut().insert(entry);
+    });
+    for partition in [P, Q, P] {
+        world.give(A, partition).unwrap();
+        for vector in 0x41..0x44 {
+            world.message(A, partition, target(0, 1, vector)).unwrap();
+        }
+        world.take(A, partition).unwrap();
+    }
+    let seen = seen.borrow();
+    let memory: BTreeSet<_> = seen.iter().map(|it| (it[0], it[1])).collect();
+    assert_eq!(memory.len(), 3, "blocked, and attached to two: {memory:x?}");
+    assert!(memory.contains(&(3, 0)));
+    let names: BTreeSet<_> = memory.iter().map(|it| it.1).collect();
+    let roots: BTreeSet<_> = memory.iter().map(|it| it.0).collect();
+    assert_eq!((names.len(), roots.len()), (3, 3), "no table has two names");
+    for entry in seen.iter() {
+        assert_eq!(entry[2] & 1, 1, "interrupts never pass: {entry:x?}");
+        assert!(matches!(entry[2] >> 60, 0 | 2), "{entry:x?}");
+        assert_eq!(entry[3], 0);
+    }
+}
+
+#[test]
+fn int_05_devices_never_share_a_table_and_unused_entries_are_off() {
+    let mut world = Machine::new(Traits::default());
+    world.give(A, P).unwrap();
+    world.give(B, P).unwrap();
+    let first = world.message(A, P, target(0, 1, 0x41)).unwrap();
+    let second = world.message(A, P, target(0, 1, 0x42)).unwrap();
+    world.message(B, P, target(1, 1, 0x43)).unwrap();
+    let table = |device: address::DeviceId| {
+        world.units[0].entry(device.requester.0)[2] & 0x000f_ffff_ffff_ffc0
+    };
+    assert_ne!(table(A), table(B));
+    let (address, data) = message(&second);
+    assert!(world.bus.interrupt(B, address, data).is_err());
+    world.devices.unmap_interrupt(P, first.id).unwrap();
+    assert!(world.raise(A, &first).is_err(), "off, although within");
+    assert!(world.raise(A, &second).is_ok());
+}
+
+#[test]
+fn int_05_narrow_entries_are_used_where_the_unit_has_no_others() {
+    let memory = Rc::new(model::Memory::default());
+    let clock = Rc::new(model::Ticks::default());
+    let can = model::amdvi::Capabilities {
+        wide_entries: false,
+        x2apic: false,
+        ..Default::default()
+    };
+    let unit = Rc::new(model::amdvi::Amdvi::new(can, memory.clone()));
+    let seam = UnitSeam::new(&unit, &memory, &clock);
+    let mut it = iommu::Unit::probe(AmdviArm::description(Traits::default()), seam).unwrap();
+    let mut pool = Pool::new(0x200, 16);
+    let frames = it.memory_frames();
+    let base = address::Spa::new(0x1000_0000);
+    it.enable(&mut pool, iommu::UnitMemory { base, frames })
+        .unwrap();
+    let source = iommu::Source::Exact(A.requester);
+    let target = |apic, vector| iommu::Target {
+        apic: address::ApicId(apic),
+        vector: address::Vector(vector),
+        trigger: iommu::Trigger::Edge,
+    };
+    for (index, apic) in [(0, 7), (1, 0xfe), (2, 0)] {
+        let at = target(apic, 0x40 + index as u8);
+        it.set_interrupt(index, source, at, &mut pool).unwrap();
+    }
+    for (index, apic) in [(0, 7), (1, 0xfe), (2, 0)] {
+        let came = unit.interrupt(A.requester.0, 0xfee0_0000, index).unwrap();
+        assert_eq!((came.apic, came.vector), (apic, 0x40 + index as u8));
+    }
+    assert!(unit.interrupt(A.requester.0, 0xfee0_0000, 3).is_err());
+    it.mask_interrupt(1, source, true).unwrap();
+    assert!(unit.interrupt(A.requester.0, 0xfee0_0000, 1).is_err());
+    assert!(unit.interrupt(A.requester.0, 0xfee0_0000, 0).is_ok());
+    it.mask_interrupt(1, source, false).unwrap();
+    assert!(unit.interrupt(A.requester.0, 0xfee0_0000, 1).is_ok());
+    // Everybody, and whom an entry cannot name.
+    for apic in [0xff, 0x100, u32::MAX] {
+        let refused = it.set_interrupt(3, source, target(apic, 0x41), &mut pool);
+        assert_eq!(refused, Err(iommu::Error::Target));
+    }
+    let exception = it.set_interrupt(3, source, target(1, 0x1f), &mut pool);
+    assert_eq!(exception, Err(iommu::Error::Target));
+}
+
+#[test]
+fn int_07_no_entry_is_ever_in_guest_mode_or_anything_but_fixed_to_one() {
+    let mut world = Machine::new(Traits::default());
+    world.give(A, P).unwrap();
+    let mut entries = Vec::new();
+    for vector in 0x41..0x49 {
+        entries.push(world.message(A, P, target(0, 1, vector)).unwrap());
+    }
+    let table = world.units[0].entry(A.requester.0)[2] & 0x000f_ffff_ffff_ffc0;
+    let seen = Rc::new(RefCell::new(0u64));
+    let (memory, notes) = (world.memory.clone(), seen.clone());
+    world.memory.watch(move |_| {
+        let low = |index: u64| memory.read(table + index * 16);
+        let all = (0..8).map(low).fold(0, |all, low| all | low);
+        *notes.borrow_mut() |= all;
+    });
+    for (lp, entry) in (0..).zip(&entries) {
+        let to = target(lp % 4, 1, 0x51);
+        world.devices.retarget_interrupt(P, entry.id, to).unwrap();
+        world.devices.hold_interrupt(entry.id, true).unwrap();
+        world.devices.hold_interrupt(entry.id, false).unwrap();
+    }
+    assert_ne!(*seen.borrow() & 3, 0, "something was stored");
+    assert_eq!(*seen.borrow() & 0xfc, 0, "type, request, logical, guest");
+    // A unit without guest mode refuses an entry that is in it: the control.
+    assert!(world.raise(A, &entries[0]).is_ok());
+    let low = world.memory.read(table);
+    world.memory.write(table, low | 1 << 7);
+    let refused = world.units[0].afresh(|unit| unit.interrupt(A.requester.0, 0xfee0_0000, 0));
+    assert!(refused.is_err());
 }

@@ -84,6 +84,8 @@ pub trait Unit {
     fn behave(&self, behaviour: Behaviour);
     /// Whether it translates, and remaps interrupts to every local APIC, with none in a format that it does not remap.
     fn guards(&self) -> bool;
+    /// What `look` finds as long as the unit has cached nothing: nothing of it stays, and nobody is told.
+    fn afresh<T>(&self, look: impl FnOnce(&Self) -> T) -> T;
     /// Invalidations carried out since the last time it was asked.
     fn invalidations(&self) -> usize;
 }

@@ -2,8 +2,19 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
+use std::fmt;
+use std::rc::Rc;
 
 use address::Spa;
+
+/// Called after each store of a processor with its address: what a walker sees then, it may see for ever.
+struct Watcher(Rc<dyn Fn(u64)>);
+
+impl fmt::Debug for Watcher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Watcher")
+    }
+}
 
 /// Words by frame.
 #[derive(Debug, Default)]
@@ -32,6 +43,7 @@ pub struct Memory {
     incoherent: Cell<bool>,
     /// Walkers see only what the write buffers were flushed of.
     buffering: Cell<bool>,
+    watcher: RefCell<Option<Watcher>>,
 }
 
 impl Memory {
@@ -50,8 +62,25 @@ impl Memory {
         self.processor.borrow().get(at)
     }
 
+    /// From now on `watcher` is called after each store of a processor; it must not store itself.
+    pub fn watch(&self, watcher: impl Fn(u64) + 'static) {
+        self.watcher.replace(Some(Watcher(Rc::new(watcher))));
+    }
+
+    fn seen(&self, at: u64) {
+        let watcher = self.watcher.borrow();
+        if let Some(watcher) = watcher.as_ref() {
+            (watcher.0)(at);
+        }
+    }
+
     /// A processor's store.
     pub fn write(&self, at: u64, value: u64) {
+        self.store(at, value);
+        self.seen(at);
+    }
+
+    fn store(&self, at: u64, value: u64) {
         self.processor.borrow_mut().set(at, value);
         if !self.incoherent.get() {
             self.arrive(at & !7);
@@ -60,8 +89,9 @@ impl Memory {
 
     /// A processor's store of 128 bits, which nobody sees half of.
     pub fn write_wide(&self, at: u64, low: u64, high: u64) {
-        self.write(at, low);
-        self.write(at + 8, high);
+        self.store(at, low);
+        self.store(at + 8, high);
+        self.seen(at);
     }
 
     /// Cache lines of a range go to memory.

@@ -46,15 +46,20 @@ impl<H: Hardware> Amdvi<H> {
             return Ok(());
         }
         self.write_translation(requester, translation, domain.with_suppress_all(true));
-        self.submit(&[Command::device_entry(requester)])
+        self.forget(requester, DomainName(domain.name()))
     }
 
     fn forget(&mut self, requester: RequesterId, name: DomainName) -> Result<(), Error> {
-        self.submit(&[
+        self.submit(&Self::forgetting(requester, name))
+    }
+
+    /// What makes the unit forget all that an entry may have led it to, whichever of its words has changed.
+    pub(super) const fn forgetting(requester: RequesterId, name: DomainName) -> [Command; 3] {
+        [
             Command::device_entry(requester),
             Command::domain(name),
             Command::interrupt_table(requester),
-        ])
+        ]
     }
 
     fn write_translation(&self, requester: RequesterId, translation: Translation, domain: Domain) {
@@ -68,7 +73,7 @@ impl<H: Hardware> Amdvi<H> {
         Translation::from_bits(self.hardware.read(frame, word))
     }
 
-    fn domain(&self, requester: RequesterId) -> Domain {
+    pub(super) fn domain(&self, requester: RequesterId) -> Domain {
         let (frame, word) = self.entry(requester);
         Domain::from_bits(self.hardware.read(frame, word + 1))
     }

@@ -8,7 +8,7 @@ use super::device_entry::Interrupts;
 use super::irte::{self, Narrow, WideHigh, WideLow};
 use super::{Amdvi, message};
 use crate::interrupt::FIRST_VECTOR;
-use crate::{Error, Hardware, Message, Polarity, Source, Target, Trigger};
+use crate::{DomainName, Error, Hardware, Message, Polarity, Source, Target, Trigger};
 
 /// Entries of a table: what the message can name, or what fits a frame.
 const NARROW_ENTRIES: u16 = 512;
@@ -183,28 +183,28 @@ impl<H: Hardware> Amdvi<H> {
 
     /// The unit forgets the interrupt tables of a source.
     fn forget_interrupts(&mut self, source: Source) -> Result<(), Error> {
-        self.forget_each(source, |requester| [Command::interrupt_table(requester)])
+        self.forget_each(source, |_, requester| [Command::interrupt_table(requester)])
     }
 
-    /// The unit forgets the device table entries of a source, and its interrupt tables.
+    /// The unit forgets the device table entries of a source, and what they led to.
     fn forget_entries(&mut self, source: Source) -> Result<(), Error> {
-        self.forget_each(source, |requester| {
-            [
-                Command::device_entry(requester),
-                Command::interrupt_table(requester),
-            ]
+        self.forget_each(source, |unit, requester| {
+            let name = DomainName(unit.domain(requester).name());
+            Self::forgetting(requester, name)
         })
     }
 
     fn forget_each<const N: usize>(
         &mut self,
         source: Source,
-        commands: impl Fn(RequesterId) -> [Command; N],
+        commands: impl Fn(&Self, RequesterId) -> [Command; N],
     ) -> Result<(), Error> {
         let mut all = requesters(source).peekable();
         while all.peek().is_some() {
-            let some: arrayvec::ArrayVec<Command, { 2 * AT_ONCE }> =
-                all.by_ref().take(AT_ONCE).flat_map(&commands).collect();
+            let some = all.by_ref().take(AT_ONCE);
+            let some: arrayvec::ArrayVec<Command, { 3 * AT_ONCE }> = some
+                .flat_map(|requester| commands(self, requester))
+                .collect();
             self.submit(&some)?;
         }
         Ok(())

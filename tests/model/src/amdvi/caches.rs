@@ -14,7 +14,7 @@ pub(super) struct Translation {
     pub(super) write: bool,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Caches {
     /// Device table entries by requester.
     pub(super) devices: HashMap<u16, [u64; 4]>,

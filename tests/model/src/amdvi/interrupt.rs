@@ -1,6 +1,6 @@
 //! Interrupt remapping (section 2.2.5).
 
-use super::event::{ILLEGAL_ENTRY, INTERRUPT, PAGE_FAULT};
+use super::fault::{ILLEGAL_ENTRY, INTERRUPT, PAGE_FAULT};
 use super::{Amdvi, ENABLED};
 use crate::{Behaviour, Delivered, Refused};
 

@@ -3,7 +3,7 @@
 //! it, not from the encoders.
 
 mod caches;
-mod event;
+mod fault;
 mod interrupt;
 mod queue;
 mod registers;
@@ -30,6 +30,8 @@ pub struct Capabilities {
     pub invalidate_all: bool,
     /// Caches what is not present.
     pub caches_absent: bool,
+    /// The control register takes the formats that the features promise.
+    pub takes_formats: bool,
 }
 
 impl Default for Capabilities {
@@ -40,6 +42,7 @@ impl Default for Capabilities {
             x2apic: true,
             invalidate_all: true,
             caches_absent: false,
+            takes_formats: true,
         }
     }
 }
@@ -60,7 +63,7 @@ pub enum Event {
 }
 
 /// Values of registers.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Values {
     devices: u64,
     commands: u64,
@@ -84,7 +87,7 @@ pub struct Amdvi {
     state: RefCell<State>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct State {
     values: Values,
     caches: Caches,
@@ -95,6 +98,8 @@ struct State {
     draining: Vec<Option<u16>>,
     flown: u64,
     landed: Vec<u64>,
+    /// Interrupts of its own that it raised.
+    raised: u64,
 }
 
 const ENABLED: u64 = 1;
@@ -134,6 +139,16 @@ impl Amdvi {
         let raw = values.own_interrupt;
         let apic = (raw >> 8 & 0xff_ffff | raw >> 56 << 24) as u32;
         on.then_some((apic, (raw >> 32) as u8))
+    }
+
+    /// How often it raised it.
+    pub fn raised(&self) -> u64 {
+        self.state.borrow().raised
+    }
+
+    /// An event of the unit's own, as hardware that fails logs it: with this code, about this requester.
+    pub fn complain(&self, code: u8, requester: u16) {
+        self.log(code, requester, 0, 0, 0x5000);
     }
 
     fn is_enabled(&self) -> bool {
@@ -192,6 +207,15 @@ impl Unit for Amdvi {
                     && interrupts & passes == 0
                     && interrupts >> 60 & 3 != 1
             })
+    }
+
+    fn afresh<T>(&self, look: impl FnOnce(&Self) -> T) -> T {
+        let before = self.state.borrow().clone();
+        self.state.borrow_mut().caches = Caches::default();
+        self.state.borrow_mut().values.status &= !fault::LOG_RUNS;
+        let found = look(self);
+        self.state.replace(before);
+        found
     }
 
     fn invalidations(&self) -> usize {

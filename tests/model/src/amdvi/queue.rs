@@ -1,6 +1,6 @@
 //! The command buffer (section 2.4).
 
-use super::event::{COMMAND_ERROR, ILLEGAL_COMMAND};
+use super::fault::{COMMAND_ERROR, ILLEGAL_COMMAND};
 use super::{Amdvi, Event, State};
 use crate::Behaviour;
 

@@ -1,6 +1,6 @@
 //! The register block (chapter 3).
 
-use super::event::LOG_RUNS;
+use super::fault::LOG_RUNS;
 use super::queue::COMMANDS_RUN;
 use super::{Amdvi, ENABLED};
 use crate::Behaviour;
@@ -102,6 +102,9 @@ impl Amdvi {
         let mut new = value;
         if old & ENABLED != 0 {
             new = new & !FORMATS | old & FORMATS;
+        }
+        if !self.can.takes_formats {
+            new &= !FORMATS;
         }
         if !(self.can.wide_entries && self.can.x2apic) {
             new &= !(1 << 50);

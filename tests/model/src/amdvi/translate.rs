@@ -2,7 +2,7 @@
 
 use super::Amdvi;
 use super::caches::Translation;
-use super::event::{ILLEGAL_ENTRY, PAGE_FAULT, WRITE};
+use super::fault::{ILLEGAL_ENTRY, PAGE_FAULT, WRITE};
 use crate::{Behaviour, Refused};
 
 /// Bits that must be zero in words 0, 1 and 2: as the emulator and the driver have them.

@@ -14,7 +14,7 @@ pub(super) struct Translation {
     pub(super) write: bool,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Caches {
     /// Context entries by source.
     pub(super) contexts: HashMap<u16, (u64, u64)>,

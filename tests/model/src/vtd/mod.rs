@@ -65,7 +65,7 @@ impl Default for Capabilities {
 }
 
 /// Values of registers, as far as software can see.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Values {
     status: u32,
     root: u64,
@@ -106,7 +106,7 @@ pub struct Vtd {
     state: RefCell<State>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct State {
     values: Values,
     caches: Caches,
@@ -227,6 +227,14 @@ impl Unit for Vtd {
 
     fn guards(&self) -> bool {
         self.enabled() == (true, true, false) && self.extended_interrupts()
+    }
+
+    fn afresh<T>(&self, look: impl FnOnce(&Self) -> T) -> T {
+        let before = self.state.borrow().clone();
+        self.state.borrow_mut().caches = Caches::default();
+        let found = look(self);
+        self.state.replace(before);
+        found
     }
 
     fn invalidations(&self) -> usize {
