@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: instructions counted by the emulator, as a table and as JSON.
 
 mod elf;
+mod table;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use qemu_suite::config::{Accelerator, Config, DeviceKind, Network};
+use qemu_suite::config::{Accelerator, Config, DeviceKind, Dialect, Network};
 use qemu_suite::emulator::Console;
 use qemu_suite::machine::{Kit, Machine};
 use qemu_suite::protocol::Fields;
@@ -17,7 +18,7 @@ use serde_json::{Map, Value};
 
 use crate::build::Flavor;
 use crate::progress::{Ticker, say};
-use crate::qemu_test;
+use crate::qemu_test::{self, IommuKinds};
 
 /// One thread counts every instruction: the firmware alone takes 40 s.
 const BOOT_TIME: Duration = Duration::from_secs(300);
@@ -60,7 +61,10 @@ const KNOWN: [(&str, &str, &str); 2] = [
 /// The options of `cargo xtask bench`.
 #[derive(Args, Clone, Debug)]
 pub struct Bench {
-    /// Write the medians as a flat JSON object of numbers
+    /// The machine's IOMMU; each kind has a column
+    #[arg(long, value_enum, default_value = "intel")]
+    iommu: IommuKinds,
+    /// Write the medians as a flat JSON object of numbers; of both IOMMUs, an object with one for each
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
 }
@@ -86,42 +90,61 @@ impl Figure {
 
 type Figures = BTreeMap<String, Figure>;
 
+/// What was measured on a machine with one kind of IOMMU.
+struct Column {
+    dialect: Dialect,
+    figures: Figures,
+}
+
 /// Measures and prints; true when everything was measured and meets its bound.
 pub fn run(options: &Bench) -> Result<bool> {
     let kit = qemu_test::kit(Flavor::Release)?;
-    let mut figures = measure(&kit)?;
     let text = elf::executable_bytes(&fs::read(&kit.artifacts.hypervisor)?)?;
-    figures.insert(
-        "text_bytes".into(),
-        Figure {
-            median: text,
-            minimum: text,
-            samples: 1,
-        },
-    );
-    let good = print(&figures);
+    let mut columns = Vec::new();
+    for &dialect in options.iommu.dialects() {
+        let mut figures = measure(&kit, dialect)?;
+        figures.insert("text_bytes".into(), Figure::once(text));
+        columns.push(Column { dialect, figures });
+    }
+    let good = table::print(&columns);
     if let Some(path) = &options.json {
-        let object: Map<String, Value> = figures
-            .iter()
-            .map(|(key, figure)| (key.clone(), Value::from(figure.median)))
-            .collect();
-        let text = serde_json::to_string_pretty(&Value::Object(object))? + "\n";
+        let text = serde_json::to_string_pretty(&json(&columns))? + "\n";
         fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
     }
     Ok(good)
 }
 
-fn measure(kit: &Kit) -> Result<Figures> {
-    let mut config = Config::with_lps(1).device(DeviceKind::Edu, Network::Unplugged);
+/// The medians: of one column flat, of several by their names.
+fn json(columns: &[Column]) -> Value {
+    let flat = |column: &Column| -> Map<String, Value> {
+        let figures = column.figures.iter();
+        figures
+            .map(|(key, figure)| (key.clone(), Value::from(figure.median)))
+            .collect()
+    };
+    match columns {
+        [column] => Value::Object(flat(column)),
+        _ => columns
+            .iter()
+            .map(|column| (column.dialect.to_string(), Value::Object(flat(column))))
+            .collect(),
+    }
+}
+
+fn measure(kit: &Kit, dialect: Dialect) -> Result<Figures> {
+    let mut config = Config::with_lps(1)
+        .dialect(dialect)
+        .device(DeviceKind::Edu, Network::Unplugged);
     config.accelerator = Accelerator::Counted;
     config.memory = MEMORY as u32;
     let mut machine = Machine::start(kit, &config, Console::Log)?;
-    let outcome = boot(&mut machine).and_then(|()| benches(&machine));
+    let outcome = boot(&mut machine, dialect).and_then(|()| benches(&machine));
     outcome.map_err(|error| error.context(machine.keep_log(&kit.logs, "bench")))
 }
 
-fn boot(machine: &mut Machine) -> Result<()> {
-    let mut ticker = Ticker::new("booting with every instruction counted");
+fn boot(machine: &mut Machine, dialect: Dialect) -> Result<()> {
+    let what = format!("booting with every instruction counted ({dialect})");
+    let mut ticker = Ticker::new(&what);
     let second = Duration::from_secs(1);
     for _ in 0..BOOT_TIME.as_secs() {
         ticker.tick("");
@@ -202,52 +225,6 @@ fn figure(fields: &Fields) -> Option<(String, Figure)> {
     ))
 }
 
-fn print(figures: &Figures) -> bool {
-    println!(
-        "{:<28} {:>12} {:>12} {:>9} {:>12}",
-        "", "median", "minimum", "samples", "at most"
-    );
-    let mut good = true;
-    for (key, bound) in KEYS {
-        let limit = bound.map_or("-".to_string(), |bound| bound.to_string());
-        let Some(figure) = figures.get(key) else {
-            println!(
-                "{key:<28} {:>12} {:>12} {:>9} {limit:>12}  not measured",
-                "-", "-", "-"
-            );
-            good = false;
-            continue;
-        };
-        let met = bound.is_none_or(|bound| figure.median <= bound);
-        good &= met;
-        let verdict = if met { "" } else { "  TOO MUCH" };
-        let Figure {
-            median,
-            minimum,
-            samples,
-        } = figure;
-        println!("{key:<28} {median:>12} {minimum:>12} {samples:>9} {limit:>12}{verdict}");
-    }
-    let others = figures
-        .iter()
-        .filter(|(key, _)| !KEYS.iter().any(|(known, _)| known == key));
-    for (
-        key,
-        Figure {
-            median,
-            minimum,
-            samples,
-        },
-    ) in others
-    {
-        println!(
-            "{key:<28} {median:>12} {minimum:>12} {samples:>9} {:>12}",
-            "-"
-        );
-    }
-    good
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -263,5 +240,20 @@ mod tests {
         assert_eq!(figure(&fields), Some(("cpuid_exit".to_string(), expected)));
         assert!(console_fields("hello").is_none());
         assert_eq!(figure(&console_fields("bench x=y").unwrap()), None);
+    }
+
+    #[test]
+    fn one_column_is_flat_and_two_have_names() {
+        let column = |dialect, median| Column {
+            dialect,
+            figures: Figures::from([("cpuid_exit".into(), Figure::once(median))]),
+        };
+        let one = json(&[column(Dialect::Amd, 7)]);
+        assert_eq!(one, serde_json::json!({ "cpuid_exit": 7 }));
+        let two = json(&[column(Dialect::Intel, 8), column(Dialect::Amd, 7)]);
+        let wanted = serde_json::json!({
+            "intel": { "cpuid_exit": 8 }, "amd": { "cpuid_exit": 7 }
+        });
+        assert_eq!(two, wanted);
     }
 }
