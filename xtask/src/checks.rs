@@ -1,5 +1,6 @@
 //! House checks: rules about the source text that no compiler knows.
 
+mod dialects;
 mod source;
 
 use std::collections::BTreeSet;
@@ -79,6 +80,10 @@ pub fn run() -> Result<Vec<Check>> {
         Check {
             rule: "no vendor's words above the IOMMU dialects",
             violations: vendor_words(&files),
+        },
+        Check {
+            rule: "files of one dialect alone have their reason",
+            violations: dialects::unpaired(&files, &architecture),
         },
         Check {
             rule: "no paths of one machine",

@@ -16,11 +16,11 @@ use crate::workspace;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum IommuKinds {
     /// VT-d
-    #[default]
     Intel,
     /// AMD-Vi
     Amd,
-    /// Both kinds, each scenario on each
+    /// Both kinds
+    #[default]
     Both,
 }
 
@@ -38,14 +38,14 @@ impl IommuKinds {
 /// The options of `cargo xtask qemu-test`.
 #[derive(Args, Clone, Debug, Default)]
 pub struct QemuTest {
-    /// Run only scenarios whose name contains this text
+    /// Run only scenarios whose name contains this text; each runs once for each kind of IOMMU that --iommu names
     filter: Option<String>,
     /// Print the scenarios, the hostile ones with their positive controls, and run nothing
     #[arg(long)]
     list: bool,
     /// The machines' IOMMU
-    #[arg(long, value_enum, default_value = "intel")]
-    pub iommu: IommuKinds,
+    #[arg(long, value_enum, default_value = "both")]
+    iommu: IommuKinds,
     /// How many scenarios run at once [default: the number of processors]
     #[arg(long, value_name = "N")]
     test_threads: Option<usize>,

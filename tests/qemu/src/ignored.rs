@@ -17,7 +17,20 @@ pub struct Ignored {
 }
 
 /// All of them.
-const IGNORED: [Ignored; 0] = [];
+const IGNORED: [Ignored; 2] = [
+    Ignored {
+        scenario: "dma_01_a_blocked_write_is_told",
+        dialect: Dialect::Amd,
+        reason: "QEMU's event log has a tail that never moves",
+        instead: "faults_are_told_with_their_device_and_partition",
+    },
+    Ignored {
+        scenario: "int_03_a_refused_message_is_told",
+        dialect: Dialect::Amd,
+        reason: "QEMU logs no event of an interrupt",
+        instead: "faults_are_told_with_their_device_and_partition",
+    },
+];
 
 /// The entry of a scenario with its machine, where there is one.
 pub fn of(scenario: &Scenario) -> Option<&'static Ignored> {

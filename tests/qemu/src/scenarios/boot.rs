@@ -62,7 +62,7 @@ fn traced() -> Config {
 }
 
 /// Types a line on the first serial line and waits for `wanted` behind it.
-fn console_says(machine: &mut Machine, typed: &str, wanted: &str) -> Result<()> {
+pub fn console_says(machine: &mut Machine, typed: &str, wanted: &str) -> Result<()> {
     let before = machine.serial_log().len();
     machine.type_on_console(typed)?;
     let end = Instant::now() + Duration::from_secs(10);

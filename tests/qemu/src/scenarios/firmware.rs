@@ -2,59 +2,52 @@
 
 use anyhow::{Result, ensure};
 
-use crate::config::{Config, DeviceKind, Iommu, Network};
+use crate::config::{Config, DeviceKind, Dialect, Iommu, Network};
 use crate::machine::Machine;
 use crate::scenario::Scenario;
 
 use super::SHORT;
 
-/// Host address width less one, and flags (VT-d specification 4.1, section 8.1).
-const REMAPS_INTERRUPTS: u8 = 1;
-const X2APIC_OPT_OUT: u8 = 2;
-
 pub fn scenarios() -> Vec<Scenario> {
     let hello = |name, config, run| Scenario::new(name, config, run).payload("hello.elf");
-    let table = |bytes| edu().content("/acpi/dmar.aml", bytes);
+    // The same lie, in the table of each kind of IOMMU.
+    let table = |name, lie: Lie, run| {
+        hello(name, with_table(Dialect::Intel, lie), run).on_amd(with_table(Dialect::Amd, lie))
+    };
     vec![
-        hello(
-            "fw_01_dmar_structure_of_no_length",
-            table(endless()),
+        table("fw_01_table_structure_of_no_length", Lie::Endless, refused),
+        table("fw_01_table_cut_short", Lie::Cut, refused),
+        table(
+            "fw_01_table_two_units_in_one_place",
+            Lie::Overlapping,
             refused,
         ),
-        hello("fw_01_dmar_cut_short", table(cut()), refused),
-        hello(
-            "fw_01_dmar_two_units_in_one_place",
-            table(overlapping()),
-            refused,
-        ),
-        hello(
-            "fw_01_dmar_without_units",
-            table(dmar(REMAPS_INTERRUPTS, &[])),
-            refused,
-        ),
-        hello(
-            "fw_01_control_good_dmar",
-            table(dmar(REMAPS_INTERRUPTS, &unit(BASE, 0))),
-            assigned,
-        )
-        .control_of("fw_01_dmar_structure_of_no_length"),
+        table("fw_01_table_without_units", Lie::Empty, refused),
+        table("fw_01_control_good_table", Lie::None, assigned)
+            .control_of("fw_01_table_structure_of_no_length"),
         hello(
             "fw_06_unit_without_interrupt_remapping",
-            without_remapping(),
+            edu().iommu(Iommu::WithoutRemapping),
+            refused,
+        ),
+        table(
+            "fw_06_table_promises_no_interrupt_remapping",
+            Lie::NoRemapping,
             refused,
         ),
         hello(
-            "fw_06_dmar_says_no_interrupt_remapping",
-            table(dmar(0, &unit(BASE, 0))),
+            "fw_06_no_x2apic_destinations",
+            with_table(Dialect::Intel, Lie::X2apicOptOut),
             refused,
-        ),
-        hello(
-            "fw_06_dmar_opts_out_of_x2apic",
-            table(dmar(REMAPS_INTERRUPTS | X2APIC_OPT_OUT, &unit(BASE, 0))),
-            refused,
-        ),
+        )
+        .on_amd(edu().iommu(Iommu::WithoutX2apic)),
         hello("fw_06_control_with_interrupt_remapping", edu(), assigned)
             .control_of("fw_06_unit_without_interrupt_remapping"),
+        table(
+            "fw_05_an_io_apic_that_no_unit_names",
+            Lie::NoIoApic,
+            without_pins,
+        ),
         hello("no_iommu_no_assignment", edu().iommu(Iommu::None), refused),
     ]
 }
@@ -63,33 +56,41 @@ fn edu() -> Config {
     Config::default().device(DeviceKind::Edu, Network::Unplugged)
 }
 
-fn without_remapping() -> Config {
-    edu().iommu(Iommu::WithoutRemapping)
+/// What a table says that is not so.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Lie {
+    /// Nothing.
+    None,
+    /// A parser that steps by a structure's length would never end.
+    Endless,
+    /// A structure that says it is longer than the table.
+    Cut,
+    Overlapping,
+    /// No unit at all.
+    Empty,
+    /// The I/O APIC is no unit's.
+    NoIoApic,
+    /// VT-d: the flag is missing. AMD-Vi, which has none: the device is named by no unit.
+    NoRemapping,
+    /// VT-d only.
+    X2apicOptOut,
 }
 
-/// Where the emulated unit is.
-const BASE: u64 = 0xfed9_0000;
-
-/// A remapping unit with what is on bus 0 of the machine, and its I/O APIC.
-fn unit(base: u64, include_all: u8) -> Vec<u8> {
-    let mut scopes = vec![3, 8, 0, 0, 0, 0xff, 0, 0];
-    for (device, function) in [(0, 0), (4, 0), (0x1f, 0), (0x1f, 2), (0x1f, 3)] {
-        scopes.extend([1, 8, 0, 0, 0, 0, device, function]);
-    }
-    let length = 16 + scopes.len() as u8;
-    let mut bytes = vec![0, 0, length, 0, include_all, 0, 0, 0];
-    bytes.extend(base.to_le_bytes());
-    bytes.extend(scopes);
-    bytes
+fn with_table(dialect: Dialect, lie: Lie) -> Config {
+    let (name, bytes) = match dialect {
+        Dialect::Intel => ("/acpi/dmar.aml", dmar::table(lie)),
+        Dialect::Amd => ("/acpi/ivrs.aml", ivrs::table(lie)),
+    };
+    edu().content(name, bytes)
 }
 
 /// The whole table (ACPI specification 6.5, section 5.2.6), its checksum good.
-fn dmar(flags: u8, structures: &[u8]) -> Vec<u8> {
-    let mut bytes = b"DMAR\0\0\0\0\x01\0PORTCUTEST    \x01\0\0\0TEST\x01\0\0\0".to_vec();
-    bytes.extend([47, flags, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
-    bytes.extend(structures);
-    let length = (bytes.len() as u32).to_le_bytes();
-    bytes.splice(4..8, length);
+fn sealed(signature: &[u8; 4], revision: u8, body: &[u8]) -> Vec<u8> {
+    let mut bytes = signature.to_vec();
+    bytes.extend((36 + body.len() as u32).to_le_bytes());
+    bytes.extend([revision, 0]);
+    bytes.extend(b"PORTCUTEST    \x01\0\0\0TEST\x01\0\0\0");
+    bytes.extend(body);
     let sum = bytes.iter().fold(0u8, |sum, byte| sum.wrapping_add(*byte));
     if let Some(checksum) = bytes.get_mut(9) {
         *checksum = 0u8.wrapping_sub(sum);
@@ -97,23 +98,97 @@ fn dmar(flags: u8, structures: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// A parser that steps by a structure's length would never end.
-fn endless() -> Vec<u8> {
-    dmar(
-        REMAPS_INTERRUPTS,
-        &[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
-    )
+/// VT-d specification 4.1, chapter 8.
+mod dmar {
+    use super::{Lie, sealed};
+
+    const REMAPS_INTERRUPTS: u8 = 1;
+    const X2APIC_OPT_OUT: u8 = 2;
+    /// Where the emulated unit is.
+    const BASE: u64 = 0xfed9_0000;
+    /// MADT id 0, requester ff:00.0.
+    const IO_APIC: [u8; 8] = [3, 8, 0, 0, 0, 0xff, 0, 0];
+
+    pub fn table(lie: Lie) -> Vec<u8> {
+        let flags = match lie {
+            Lie::NoRemapping => 0,
+            Lie::X2apicOptOut => REMAPS_INTERRUPTS | X2APIC_OPT_OUT,
+            _ => REMAPS_INTERRUPTS,
+        };
+        let structures = match lie {
+            Lie::Endless => vec![0; 16],
+            Lie::Cut => unit(&IO_APIC)[..20].to_vec(),
+            Lie::Overlapping => unit(&IO_APIC).repeat(2),
+            Lie::Empty => Vec::new(),
+            Lie::NoIoApic => unit(&[]),
+            _ => unit(&IO_APIC),
+        };
+        // Host address width less one, flags.
+        let mut body = vec![47, flags];
+        body.resize(12, 0);
+        body.extend(structures);
+        sealed(b"DMAR", 1, &body)
+    }
+
+    /// A remapping unit with these scopes and what is on bus 0 of the machine.
+    fn unit(scopes: &[u8]) -> Vec<u8> {
+        let mut scopes = scopes.to_vec();
+        for (device, function) in [(0, 0), (4, 0), (0x1f, 0), (0x1f, 2), (0x1f, 3)] {
+            scopes.extend([1, 8, 0, 0, 0, 0, device, function]);
+        }
+        let length = 16 + scopes.len() as u8;
+        let mut bytes = vec![0, 0, length, 0, 0, 0, 0, 0];
+        bytes.extend(BASE.to_le_bytes());
+        bytes.extend(scopes);
+        bytes
+    }
 }
 
-/// A structure that says it is longer than the table.
-fn cut() -> Vec<u8> {
-    let mut structure = unit(BASE, 0);
-    structure.truncate(20);
-    dmar(REMAPS_INTERRUPTS, &structure)
-}
+/// AMD I/O Virtualization Technology (IOMMU) Specification, "I/O Virtualization Reporting Structure (IVRS)".
+mod ivrs {
+    use super::{Lie, sealed};
 
-fn overlapping() -> Vec<u8> {
-    dmar(REMAPS_INTERRUPTS, &[unit(BASE, 0), unit(BASE, 0)].concat())
+    /// Where the emulated unit is, its own function (the first free slot), and the capability there.
+    const BASE: u64 = 0xfed8_0000;
+    const FUNCTION: u16 = 1 << 3;
+    const CAPABILITY: u16 = 0x40;
+
+    const EVERYTHING: [u8; 4] = [1, 0, 0, 0];
+    /// The chipset's own functions, and not the device at slot 4.
+    const CHIPSET: [u8; 8] = [3, 0xf8, 0, 0, 4, 0xff, 0, 0];
+    /// Variety 1, MADT id 0, requester 00:14.0.
+    const IO_APIC: [u8; 8] = [0x48, 0, 0, 0, 0, 0xa0, 0, 1];
+
+    pub fn table(lie: Lie) -> Vec<u8> {
+        let good = || unit(FUNCTION, &[&EVERYTHING[..], &IO_APIC].concat());
+        let blocks = match lie {
+            Lie::Endless => vec![0x10, 0, 0, 0, 0, 0, 0, 0],
+            Lie::Cut => good()[..20].to_vec(),
+            Lie::Overlapping => [good(), unit(FUNCTION + 8, &EVERYTHING)].concat(),
+            Lie::NoIoApic => unit(FUNCTION, &EVERYTHING),
+            Lie::Empty => Vec::new(),
+            Lie::NoRemapping => unit(FUNCTION, &[&CHIPSET[..], &IO_APIC].concat()),
+            Lie::None | Lie::X2apicOptOut => good(),
+        };
+        // Address sizes; eight reserved bytes.
+        let mut body = vec![0, 0x28, 0x30, 0];
+        body.resize(12, 0);
+        body.extend(blocks);
+        sealed(b"IVRS", 2, &body)
+    }
+
+    /// A remapping unit (type 10h) with these devices.
+    fn unit(function: u16, devices: &[u8]) -> Vec<u8> {
+        let length = (24 + devices.len()) as u16;
+        let mut bytes = vec![0x10, 0];
+        bytes.extend(length.to_le_bytes());
+        bytes.extend(function.to_le_bytes());
+        bytes.extend(CAPABILITY.to_le_bytes());
+        bytes.extend(BASE.to_le_bytes());
+        bytes.resize(24, 0);
+        bytes.extend(devices);
+        bytes
+    }
 }
 
 /// The system runs and a child works; the device stays nobody's, with a reason.
@@ -164,4 +239,13 @@ fn assigned(machine: &mut Machine) -> Result<()> {
     let child = crate::child::Child::interactive(machine, "edu.elf", &[super::E0])?;
     child.ask_good("self")?;
     child.ask_good("msi count=2").map(|_| ())
+}
+
+/// No pin is mapped; the console is asked now and then instead, and devices work, whose messages are not the I/O APIC's.
+fn without_pins(machine: &mut Machine) -> Result<()> {
+    let listed = machine.command("interrupts")?.data;
+    let pin = listed.iter().any(|row| row.get("kind") == Some("pin"));
+    ensure!(!pin, "a pin is mapped: {listed:?}");
+    super::boot::console_says(machine, "lps\r", "apic")?;
+    assigned(machine)
 }

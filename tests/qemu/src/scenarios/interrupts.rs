@@ -4,7 +4,7 @@ use anyhow::{Context, Result, ensure};
 
 use super::{E0, E1, IGB, full};
 use crate::child::Child;
-use crate::config::Config;
+use crate::config::{Config, Dialect};
 use crate::machine::Machine;
 use crate::protocol::Fields;
 use crate::scenario::Scenario;
@@ -19,15 +19,23 @@ pub fn scenarios() -> Vec<Scenario> {
         edu("int_03_message_of_another_device", foreign_message),
         edu("int_03_control_its_own_message", its_own_message)
             .control_of("int_03_message_of_another_device"),
+        edu("int_03_a_refused_message_is_told", refused_message_is_told),
         edu("int_08_vectors_that_are_none", vectors),
         edu("int_08_control_a_good_vector", own_message).control_of("int_08_vectors_that_are_none"),
     ]
 }
 
-/// Whether a message address has the remappable format (VT-d specification 4.1, section 5.1.2.2: bit 4 of FEExxxxxh).
-fn remappable(address: u32) -> bool {
-    address >> 20 == 0xfee && address >> 4 & 1 == 1
+/// Whether a message is a handle of the hypervisor's: on VT-d the remappable format (specification 4.1, section 5.1.2.2: bit 4 of
+/// FEExxxxxh); on AMD-Vi (specification, "Interrupt Remapping") an index in the data, in fixed delivery mode, to the first address.
+fn is_handle(machine: &Machine, (address, data): (u32, u32)) -> bool {
+    match machine.dialect() {
+        Dialect::Intel => address >> 20 == 0xfee && address >> 4 & 1 == 1,
+        Dialect::Amd => address == 0xfee0_0000 && data < HANDLES,
+    }
 }
+
+/// No table of an edu device or a network card has more entries.
+const HANDLES: u32 = 16;
 
 /// Offset of a capability of the device with this index, and its header.
 fn capability(machine: &Machine, device: usize, id: u8) -> Result<(u16, u32)> {
@@ -65,7 +73,7 @@ fn raw_message(machine: &mut Machine) -> Result<()> {
     let child = Child::interactive(machine, "edu.elf", &[E0])?;
     child.ask_good("msi count=1")?;
     let before = physical_msi(machine, E0.0)?;
-    ensure!(remappable(before.0), "hardware has {:#x}", before.0);
+    ensure!(is_handle(machine, before), "hardware has {before:#x?}");
     // A physical destination that the child has no VP for, an NMI, and the hypervisor's own vectors.
     for (address, data) in [
         (0xfee0_5000_u32, 0x61),
@@ -79,7 +87,7 @@ fn raw_message(machine: &mut Machine) -> Result<()> {
         let (now, now_data) = physical_msi(machine, E0.0)?;
         let off = now == 0 || machine_masks(machine)?;
         ensure!(
-            remappable(now) || off,
+            is_handle(machine, (now, now_data)) || off,
             "hardware has {now:#x} {now_data:#x} after {address:#x} {data:#x}"
         );
         ensure!(
@@ -122,7 +130,7 @@ fn raw_table(machine: &mut Machine) -> Result<()> {
         let data = machine.register(table + entry * 16 + 8)?;
         let masked = machine.register(table + entry * 16 + 12)? & 1 == 1;
         ensure!(
-            masked || remappable(address),
+            masked || is_handle(machine, (address, data)),
             "entry {entry} of the physical table at {table:#x} has {address:#x} {data:#x}"
         );
         ensure!(
@@ -145,13 +153,19 @@ pub fn memory_base(machine: &Machine, device: usize, offset: u16) -> Result<u64>
     Ok(u64::from(high) << 32 | u64::from(low & !0xf))
 }
 
-/// Two children, each with an edu device whose message works; the second device's capability then gets `message`.
-fn with_message<'m>(machine: &'m Machine, of: usize) -> Result<(Child<'m>, Child<'m>)> {
+/// Two children, each with an edu device whose message works; the second device's capability then gets the message of the
+/// device `of`, its data so much higher.
+fn with_message<'m>(
+    machine: &'m Machine,
+    of: usize,
+    higher: u32,
+) -> Result<(Child<'m>, Child<'m>)> {
     let victim = Child::interactive(machine, "edu.elf", &[E0])?;
     let thief = Child::interactive(machine, "edu.elf", &[E1])?;
     victim.ask_good("msi count=2")?;
     thief.ask_good("msi count=2")?;
     let (address, data) = physical_msi(machine, of)?;
+    let data = data + higher;
     let message = u64::from(data) << 32 | u64::from(address);
     let device = device_name(E1.0);
     let made = machine.command(&format!("hypercall 0xf0f0 {device:#x} {message:#x}"))?;
@@ -176,9 +190,18 @@ fn count(machine: &Machine, device: usize) -> Result<u64> {
     Ok(granted(machine, device)?.number("count").unwrap_or(0))
 }
 
-/// A device with another one's handle raises nothing, anywhere, and the attempt is recorded.
+/// How much higher than its neighbour's message a device's data must be to name nothing of its own: where every device has a
+/// table of its own, the same number is its own first entry.
+fn beyond(machine: &Machine) -> u32 {
+    match machine.dialect() {
+        Dialect::Intel => 0,
+        Dialect::Amd => 1,
+    }
+}
+
+/// A device with another one's handle, or with one that is not its own, raises nothing, anywhere.
 fn foreign_message(machine: &mut Machine) -> Result<()> {
-    let (victim, thief) = with_message(machine, E0.0)?;
+    let (victim, thief) = with_message(machine, E0.0, beyond(machine))?;
     let before = (count(machine, E0.0)?, count(machine, E1.0)?);
     thief.ask_good("raise count=5 expect=silent")?;
     let after = (count(machine, E0.0)?, count(machine, E1.0)?);
@@ -186,6 +209,28 @@ fn foreign_message(machine: &mut Machine) -> Result<()> {
         before == after,
         "interrupts arrived: {before:?} before, {after:?} after"
     );
+    victim.ask_good("msi count=2")?;
+    drop((victim, thief));
+    if machine.dialect() == Dialect::Intel {
+        return Ok(());
+    }
+    // The very message of its neighbour, which names the device's own entry here.
+    let (_victim, thief) = with_message(machine, E0.0, 0)?;
+    let before = count(machine, E0.0)?;
+    thief.ask_good("raise count=5 expect=arrive")?;
+    let after = count(machine, E0.0)?;
+    ensure!(
+        before == after,
+        "{} came as the neighbour's",
+        after - before
+    );
+    Ok(())
+}
+
+/// The attempt is recorded, with the device's name on it.
+fn refused_message_is_told(machine: &mut Machine) -> Result<()> {
+    let (_victim, thief) = with_message(machine, E0.0, beyond(machine))?;
+    thief.ask_good("raise count=5 expect=silent")?;
     let id = Config::device_id(E1.0);
     let told = machine.command("faults")?.data;
     let recorded = told.iter().any(|fault| {
@@ -198,12 +243,12 @@ fn foreign_message(machine: &mut Machine) -> Result<()> {
         recorded,
         "no fault of {id} with reason 26h is told: {told:?}"
     );
-    victim.ask_good("msi count=2").map(|_| ())
+    Ok(())
 }
 
 /// The same call with the device's own handle: its messages arrive.
 fn its_own_message(machine: &mut Machine) -> Result<()> {
-    let (_victim, thief) = with_message(machine, E1.0)?;
+    let (_victim, thief) = with_message(machine, E1.0, 0)?;
     let before = count(machine, E1.0)?;
     thief.ask_good("raise count=5 expect=arrive")?;
     let after = count(machine, E1.0)?;
