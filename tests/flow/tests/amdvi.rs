@@ -235,52 +235,6 @@ fn int_05_devices_never_share_a_table_and_unused_entries_are_off() {
 }
 
 #[test]
-fn int_05_narrow_entries_are_used_where_the_unit_has_no_others() {
-    let memory = Rc::new(model::Memory::default());
-    let clock = Rc::new(model::Ticks::default());
-    let can = model::amdvi::Capabilities {
-        wide_entries: false,
-        x2apic: false,
-        ..Default::default()
-    };
-    let unit = Rc::new(model::amdvi::Amdvi::new(can, memory.clone()));
-    let seam = UnitSeam::new(&unit, &memory, &clock);
-    let mut it = iommu::Unit::probe(AmdviArm::description(Traits::default()), seam).unwrap();
-    let mut pool = Pool::new(0x200, 16);
-    let frames = it.memory_frames();
-    let base = address::Spa::new(0x1000_0000);
-    it.enable(&mut pool, iommu::UnitMemory { base, frames })
-        .unwrap();
-    let source = iommu::Source::Exact(A.requester);
-    let target = |apic, vector| iommu::Target {
-        apic: address::ApicId(apic),
-        vector: address::Vector(vector),
-        trigger: iommu::Trigger::Edge,
-    };
-    for (index, apic) in [(0, 7), (1, 0xfe), (2, 0)] {
-        let at = target(apic, 0x40 + index as u8);
-        it.set_interrupt(index, source, at, &mut pool).unwrap();
-    }
-    for (index, apic) in [(0, 7), (1, 0xfe), (2, 0)] {
-        let came = unit.interrupt(A.requester.0, 0xfee0_0000, index).unwrap();
-        assert_eq!((came.apic, came.vector), (apic, 0x40 + index as u8));
-    }
-    assert!(unit.interrupt(A.requester.0, 0xfee0_0000, 3).is_err());
-    it.mask_interrupt(1, source, true).unwrap();
-    assert!(unit.interrupt(A.requester.0, 0xfee0_0000, 1).is_err());
-    assert!(unit.interrupt(A.requester.0, 0xfee0_0000, 0).is_ok());
-    it.mask_interrupt(1, source, false).unwrap();
-    assert!(unit.interrupt(A.requester.0, 0xfee0_0000, 1).is_ok());
-    // Everybody, and whom an entry cannot name.
-    for apic in [0xff, 0x100, u32::MAX] {
-        let refused = it.set_interrupt(3, source, target(apic, 0x41), &mut pool);
-        assert_eq!(refused, Err(iommu::Error::Target));
-    }
-    let exception = it.set_interrupt(3, source, target(1, 0x1f), &mut pool);
-    assert_eq!(exception, Err(iommu::Error::Target));
-}
-
-#[test]
 fn int_07_no_entry_is_ever_in_guest_mode_or_anything_but_fixed_to_one() {
     let mut world = Machine::new(Traits::default());
     world.give(A, P).unwrap();
