@@ -95,6 +95,20 @@ fn rob_08_what_the_unit_itself_cannot_read_fails_it_and_contains_what_is_behind(
 }
 
 #[test]
+fn rob_04_commands_that_have_stopped_are_found_by_looking() {
+    let mut world = Machine::new(Traits::default());
+    world.give(A, P).unwrap();
+    assert_eq!(world.devices.take_fault(), None);
+    assert_eq!(world.devices.why_not(A), None);
+    let unit = &world.units[0];
+    unit.write64(0x18, unit.read64(0x18) & !(1 << 12));
+    assert_eq!(world.devices.take_fault(), None);
+    assert_eq!(world.devices.why_not(A), Some(Reason::UnitFailed));
+    assert!(!world.config.bus_master(A));
+    assert_eq!(world.devices.take_partition_to_stop(), Some(P));
+}
+
+#[test]
 fn rob_08_what_a_device_did_is_told_and_no_more() {
     // Illegal entry, invalidation time-out, invalid request, and what later editions may define.
     for code in [1, 7, 8, 12] {

@@ -20,6 +20,9 @@ pub fn scenarios() -> Vec<Scenario> {
         edu("int_03_control_its_own_message", its_own_message)
             .control_of("int_03_message_of_another_device"),
         edu("int_03_a_refused_message_is_told", refused_message_is_told),
+        edu("int_07_messages_that_are_not_fixed", not_fixed),
+        edu("int_07_control_fixed_messages_arrive", its_own_message)
+            .control_of("int_07_messages_that_are_not_fixed"),
         edu("int_08_vectors_that_are_none", vectors),
         edu("int_08_control_a_good_vector", own_message).control_of("int_08_vectors_that_are_none"),
     ]
@@ -165,7 +168,12 @@ fn with_message<'m>(
     victim.ask_good("msi count=2")?;
     thief.ask_good("msi count=2")?;
     let (address, data) = physical_msi(machine, of)?;
-    let data = data + higher;
+    put_message(machine, (address, data + higher))?;
+    Ok((victim, thief))
+}
+
+/// Puts a message into the second edu device's capability, behind everybody's back.
+fn put_message(machine: &Machine, (address, data): (u32, u32)) -> Result<()> {
     let message = u64::from(data) << 32 | u64::from(address);
     let device = device_name(E1.0);
     let made = machine.command(&format!("hypercall 0xf0f0 {device:#x} {message:#x}"))?;
@@ -178,7 +186,7 @@ fn with_message<'m>(
         physical_msi(machine, E1.0)? == (address, data),
         "the message is not in the device's capability"
     );
-    Ok((victim, thief))
+    Ok(())
 }
 
 /// A device's name in hypercalls: type 1 (PCI) in bits 63:62, segment in 31:16, requester id in 15:0.
@@ -244,6 +252,27 @@ fn refused_message_is_told(machine: &mut Machine) -> Result<()> {
         "no fault of {id} with reason 26h is told: {told:?}"
     );
     Ok(())
+}
+
+/// Delivery modes that are neither fixed nor arbitrated: SMI, NMI, INIT, ExtINT, and the ones between that do not exist.
+const OTHER_MODES: [u32; 6] = [2, 3, 4, 5, 6, 7];
+
+/// Such a message reaches nobody: no interrupt, and no processor that is gone.
+fn not_fixed(machine: &mut Machine) -> Result<()> {
+    let thief = Child::interactive(machine, "edu.elf", &[E1])?;
+    thief.ask_good("msi count=2")?;
+    let own = physical_msi(machine, E1.0)?;
+    for mode in OTHER_MODES {
+        put_message(machine, (0xfee0_0000, mode << 8 | own.1))?;
+        let before = count(machine, E1.0)?;
+        thief.ask_good("raise count=3 expect=silent")?;
+        let after = count(machine, E1.0)?;
+        ensure!(before == after, "delivery mode {mode} arrived");
+        let lps = machine.command("lps")?.data.len();
+        ensure!(lps == 2, "{lps} processors after delivery mode {mode}");
+    }
+    put_message(machine, own)?;
+    thief.ask_good("raise count=2 expect=arrive").map(|_| ())
 }
 
 /// The same call with the device's own handle: its messages arrive.
