@@ -253,10 +253,12 @@ impl<U: Block> Registers for UnitSeam<U> {
 
     fn write32(&self, offset: usize, value: u32) {
         self.unit.write32(offset, value);
+        self.tables.0.seen();
     }
 
     fn write64(&self, offset: usize, value: u64) {
         self.unit.write64(offset, value);
+        self.tables.0.seen();
     }
 }
 

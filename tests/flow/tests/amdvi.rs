@@ -190,7 +190,7 @@ fn dma_15_a_walker_sees_whole_entries_only_whenever_it_looks() {
     let mut world = Machine::new(Traits::default());
     let seen = Rc::new(RefCell::new(BTreeSet::new()));
     let (unit, notes) = (world.units[0].clone(), seen.clone());
-    world.memory.watch(move |_| {
+    world.memory.watch(move || {
         let entry = unit.entry(A.requester.0);
         notes.borrow_mut().insert(entry);
     });
@@ -245,7 +245,7 @@ fn int_07_no_entry_is_ever_in_guest_mode_or_anything_but_fixed_to_one() {
     let table = world.units[0].entry(A.requester.0)[2] & 0x000f_ffff_ffff_ffc0;
     let seen = Rc::new(RefCell::new(0u64));
     let (memory, notes) = (world.memory.clone(), seen.clone());
-    world.memory.watch(move |_| {
+    world.memory.watch(move || {
         let low = |index: u64| memory.read(table + index * 16);
         let all = (0..8).map(low).fold(0, |all, low| all | low);
         *notes.borrow_mut() |= all;

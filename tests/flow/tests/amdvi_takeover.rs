@@ -2,7 +2,7 @@
 
 use address::{RequesterId, Spa};
 use flow::*;
-use iommu::{DomainName, DomainTable, Error, Geometry, UnitMemory};
+use iommu::{DomainName, DomainTable, Error, Feature, Geometry, ProbeError, UnitMemory};
 use model::amdvi::{Amdvi, Capabilities, Event};
 use model::{Behaviour, Memory, Ticks, Unit};
 use std::rc::Rc;
@@ -159,8 +159,10 @@ fn fw_07_features_are_judged_before_they_are_used() {
         assert!(!unit.geometry().levels.contains(levels + 1));
         assert!(unit.remaps_interrupts());
     }
-    assert!(probe(with(7), Behaviour::Good).is_err(), "what is reserved");
-    assert!(probe(with(6), Behaviour::Dead).is_err(), "all ones");
+    let reserved = probe(with(7), Behaviour::Good).map(drop);
+    assert_eq!(reserved, Err(ProbeError::Lacks(Feature::TableDepth)));
+    let gone = probe(with(6), Behaviour::Dead).map(drop);
+    assert_eq!(gone, Err(ProbeError::Absent), "all ones");
     for (x2apic, wide_entries) in [(false, true), (true, false), (false, false)] {
         let can = Capabilities {
             x2apic,

@@ -22,7 +22,7 @@ fn dma_15_a_device_reaches_its_owner_or_nothing_after_every_store<D: Arm>() {
     world.map(Q, 5, &[0x66], RW).unwrap();
     let seen: Seen<Option<u64>> = Rc::default();
     let (unit, notes) = (world.units[0].clone(), seen.clone());
-    world.memory.watch(move |_| {
+    world.memory.watch(move || {
         let reached = unit.afresh(|unit| unit.dma(A.requester.0, 0x5000, true));
         let page = reached.ok().map(|spa| spa.page());
         notes.borrow_mut().insert(page);
@@ -43,7 +43,7 @@ fn int_10_an_interrupt_goes_where_it_went_or_will_go_after_every_store<D: Arm>()
     let (address, data) = message(&first);
     let seen: Seen<Option<(u32, u8)>> = Rc::default();
     let (unit, notes) = (world.units[0].clone(), seen.clone());
-    world.memory.watch(move |_| {
+    world.memory.watch(move || {
         let came = unit.afresh(|unit| unit.interrupt(A.requester.0, address, data));
         let came = came.ok().map(|it| (it.apic, it.vector));
         notes.borrow_mut().insert(came);
@@ -77,7 +77,7 @@ fn int_10_an_interrupt_goes_where_it_went_or_will_go_after_every_store<D: Arm>()
 /// A world whose device A tries `request` after each store, and what it may cache of that is cached.
 fn hammered<D: Arm>(world: &World<D>, request: impl Fn(&D::Unit) + 'static) {
     let unit = world.units[0].clone();
-    world.memory.watch(move |_| request(&unit));
+    world.memory.watch(move || request(&unit));
 }
 
 fn tlb_02_a_device_that_never_rests_is_where_it_belongs_when_a_call_returns<D: Arm>() {

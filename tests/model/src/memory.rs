@@ -7,8 +7,8 @@ use std::rc::Rc;
 
 use address::Spa;
 
-/// Called after each store of a processor with its address: what a walker sees then, it may see for ever.
-struct Watcher(Rc<dyn Fn(u64)>);
+/// Called after each store of a processor: what a walker sees then, it may see for ever.
+struct Watcher(Rc<dyn Fn()>);
 
 impl fmt::Debug for Watcher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -63,21 +63,22 @@ impl Memory {
     }
 
     /// From now on `watcher` is called after each store of a processor; it must not store itself.
-    pub fn watch(&self, watcher: impl Fn(u64) + 'static) {
+    pub fn watch(&self, watcher: impl Fn() + 'static) {
         self.watcher.replace(Some(Watcher(Rc::new(watcher))));
     }
 
-    fn seen(&self, at: u64) {
+    /// A processor stored something, here or in a register.
+    pub fn seen(&self) {
         let watcher = self.watcher.borrow();
         if let Some(watcher) = watcher.as_ref() {
-            (watcher.0)(at);
+            (watcher.0)();
         }
     }
 
     /// A processor's store.
     pub fn write(&self, at: u64, value: u64) {
         self.store(at, value);
-        self.seen(at);
+        self.seen();
     }
 
     fn store(&self, at: u64, value: u64) {
@@ -91,7 +92,7 @@ impl Memory {
     pub fn write_wide(&self, at: u64, low: u64, high: u64) {
         self.store(at, low);
         self.store(at + 8, high);
-        self.seen(at);
+        self.seen();
     }
 
     /// Cache lines of a range go to memory.
