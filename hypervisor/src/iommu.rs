@@ -144,8 +144,8 @@ pub fn boot_frames(count: u16) -> Option<Spa> {
     (!start.is_null()).then(|| physical_of(start))
 }
 
-/// Takes what cannot be trusted out of the topology: units whose registers are not registers, and reserved regions that
-/// firmware has not reserved.
+/// Takes what cannot be trusted out of the topology: units whose registers are not registers, and all of them where firmware
+/// says that interrupts cannot be remapped.
 pub fn judge(facts: &Facts, topology: &mut Topology, dmar: Option<&Dmar<'_>>) {
     for unit in &mut topology.units {
         let block = Extent::new(unit.base.as_u64(), unit.register_bytes.max(FIRST_BYTES));
