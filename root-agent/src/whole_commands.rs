@@ -186,6 +186,7 @@ fn wrong_words_are_named_with_what_was_expected() {
     for (line, expected) in [
         ("fly", "found \\\"fly\\\""),
         ("create", "create NAME"),
+        ("create g with-x2apic", "found \\\"with-x2apic\\\""),
         ("create g colour=red", "found \\\"colour=\\\""),
         ("create g memory=lots", "found \\\"lots\\\""),
         ("create g memory=3M", "steps of 2M"),

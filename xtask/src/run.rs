@@ -67,6 +67,9 @@ pub struct Run {
     /// The guest's virtual processors [default: 1]
     #[arg(long, value_name = "N", requires = "guest", value_parser = clap::value_parser!(u32).range(1..=64))]
     vps: Option<u32>,
+    /// The guest's local APICs have xAPIC mode alone: x2APIC mode is hidden
+    #[arg(long, requires = "guest")]
+    xapic: bool,
     /// The guest's RAM, as 256M or 1G [default: 256M]
     #[arg(long, value_name = "SIZE", requires = "guest", value_parser = mebibytes)]
     memory: Option<u32>,

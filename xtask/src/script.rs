@@ -69,6 +69,8 @@ pub struct Guest {
     pub memory: u32,
     /// Virtual processors.
     pub vps: u32,
+    /// Whether their local APICs have xAPIC mode alone.
+    pub xapic: bool,
     /// Device ids, each with whether the device can reset itself.
     pub devices: Vec<(String, bool)>,
     /// Whether a person sits at the console.
@@ -78,7 +80,8 @@ pub struct Guest {
 /// The script that boots one guest.
 pub fn for_guest(guest: &Guest) -> String {
     let mut lines = vec![format!(
-        "create guest memory={}M vps={} image={}",
+        "create guest{} memory={}M vps={} image={}",
+        if guest.xapic { " without-x2apic" } else { "" },
         guest.memory,
         guest.vps,
         quote(&guest.image)
@@ -155,6 +158,7 @@ mod tests {
             modules: vec!["init.img".into()],
             memory: 256,
             vps: 2,
+            xapic: false,
             devices: vec![
                 ("0000:00:10.0".into(), true),
                 ("0000:00:11.0".into(), false),
@@ -165,5 +169,10 @@ mod tests {
             load guest \"my guest.elf\" cmdline=\"a \\\"b\\\"\" module=init.img\n\
             assign guest 0000:00:10.0\nassign guest 0000:00:11.0 without-reset\nstart guest\nconsole guest\n";
         assert_eq!(for_guest(&guest), expected);
+        let old = for_guest(&Guest {
+            xapic: true,
+            ..guest
+        });
+        assert!(old.starts_with("create guest without-x2apic memory=256M "));
     }
 }

@@ -60,7 +60,7 @@ pub mod flags {
     pub const GPA_SUPER_PAGES: u64 = 1 << 4;
     /// VPs have a local APIC in the hypervisor. Always the case here.
     pub const LAPIC_ENABLED: u64 = 1 << 13;
-    /// VPs may use x2APIC mode. Always the case here.
+    /// VPs may use x2APIC mode.
     pub const X2APIC_CAPABLE: u64 = 1 << 22;
 }
 

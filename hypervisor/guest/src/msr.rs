@@ -52,6 +52,8 @@ pub mod index {
     pub const GS_BASE: u32 = 0xc000_0101;
     pub const KERNEL_GS_BASE: u32 = 0xc000_0102;
     pub const TSC_AUX: u32 = 0xc000_0103;
+    pub const PERFORMANCE_FIRST: u32 = 0xc001_0000;
+    pub const PERFORMANCE_LAST: u32 = 0xc001_0007;
     pub const SYSCFG: u32 = 0xc001_0010;
     pub const HWCR: u32 = 0xc001_0015;
     pub const INTERRUPT_PENDING: u32 = 0xc001_0055;
@@ -94,7 +96,9 @@ pub const fn read(msr: u32) -> MsrAction {
         | index::DEBUG_CONTROL
         | index::SYSCFG
         | index::INTERRUPT_PENDING
-        | index::MMIO_CONFIG_BASE => MsrAction::Fixed(0),
+        | index::MMIO_CONFIG_BASE
+        // Four counters and what they count, which no feature bit tells: guests switch them off without asking.
+        | index::PERFORMANCE_FIRST..=index::PERFORMANCE_LAST => MsrAction::Fixed(0),
         index::FEATURE_CONTROL => MsrAction::Fixed(FEATURE_CONTROL_LOCKED),
         index::MISC_ENABLE => MsrAction::Fixed(MISC_ENABLE_VALUE),
         index::MTRR_CAPABILITY => MsrAction::Fixed(MTRR_CAPABILITY_VALUE),
@@ -173,7 +177,7 @@ mod tests {
             .flatten()
             .filter(|&msr| read(msr) != MsrAction::Fault)
             .count();
-        assert_eq!(known, 64 + 16 + 9 + 6);
+        assert_eq!(known, 64 + 16 + 9 + 6 + 8);
         for msr in [
             0x48,
             0x49,
@@ -224,6 +228,8 @@ mod tests {
         );
         assert_eq!(write(index::MTRR_DEFAULT_TYPE, 0x802), MsrAction::Fault);
         assert_eq!(write(index::TSC, 0), MsrAction::Fault);
+        assert_eq!(write(0xc001_0003, 0), MsrAction::Fixed(0));
+        assert_eq!(write(0xc001_0003, 1 << 22), MsrAction::Fault);
     }
 
     #[test]

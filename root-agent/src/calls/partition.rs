@@ -6,10 +6,11 @@ use abi::{Call, Status};
 use super::{order, query};
 use crate::machine::Machine;
 
-/// Makes a partition and returns its id.
-pub fn create<M: Machine>(machine: &M) -> Result<u64, Status> {
+/// Makes a partition, whose VPs may have x2APIC mode, and returns its id.
+pub fn create<M: Machine>(machine: &M, x2apic: bool) -> Result<u64, Status> {
+    let mode = if x2apic { flags::X2APIC_CAPABLE } else { 0 };
     let input = CreatePartition {
-        flags: flags::GPA_SUPER_PAGES | flags::LAPIC_ENABLED | flags::X2APIC_CAPABLE,
+        flags: flags::GPA_SUPER_PAGES | flags::LAPIC_ENABLED | mode,
         ..CreatePartition::default()
     };
     query(machine, Call::CreatePartition, &input)

@@ -28,6 +28,7 @@ pub fn run<M: Machine>(agent: &Agent<M>) -> Result<Reply, Failure> {
         name: "agent-bench".into(),
         memory: LARGE,
         vps: alloc::vec![0],
+        x2apic: true,
     };
     let partition = create::create(agent, plan)?;
     let attached = attach_any(agent, &partition);

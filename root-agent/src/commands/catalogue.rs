@@ -74,10 +74,10 @@ pub const COMMANDS: &[Spec] = &[
     spec("partitions", (0, 0), &[], "", "lists the partitions"),
     spec(
         "create",
-        (1, 1),
+        (1, 2),
         &["memory", "vps", "lps", "image"],
-        "NAME [memory=64M] [vps=1] [lps=0,1..] [image=IMAGE]",
-        "makes a partition, if the image can be loaded into it; VPs go to the listed LPs in turn",
+        "NAME [without-x2apic] [memory=64M] [vps=1] [lps=0,1..] [image=IMAGE]",
+        "makes a partition, if the image can be loaded into it; VPs go to the listed LPs in turn, with xAPIC mode alone if you say so",
     ),
     spec(
         "load",

@@ -63,10 +63,16 @@ pub fn create<M: Machine>(agent: &Agent<M>, arguments: &Arguments) -> Result<Rep
         // One that load would refuse is refused here, before anything is made.
         partition::load::check(agent, image, memory)?;
     }
+    let x2apic = match arguments.optional_word(1) {
+        None => true,
+        Some("without-x2apic") => false,
+        Some(other) => return Err(arguments.unexpected(other)),
+    };
     let plan = Plan {
         name: arguments.word(0)?.into(),
         memory,
         vps: lps.iter().copied().cycle().take(count as usize).collect(),
+        x2apic,
     };
     let partition = partition::create::create(agent, plan)?;
     Ok(Reply::result(row(&partition)))

@@ -1,7 +1,7 @@
 //! Guest images: bytes from the boot volume, hostile until parsed.
 //!
-//! Two forms are known: ELF64 (entered in long mode) and Multiboot1 (entered in 32-bit protected mode). All checks
-//! happen before anything is placed.
+//! Two forms are known: ELF64 (entered in long mode) and Multiboot1 (entered in 32-bit protected mode). A Multiboot1 header
+//! that gives addresses counts more than what file it stands in. All checks happen before anything is placed.
 
 pub mod boot_info;
 pub mod elf;
@@ -63,7 +63,7 @@ pub type Refusal = String;
 
 /// Reads an image and checks that it fits a guest with this much memory.
 pub fn parse(file: &[u8], memory: u64) -> Result<Image<'_>, Refusal> {
-    let image = if elf::is_elf64(file) {
+    let image = if elf::is_elf64(file) && !multiboot1::gives_addresses(file) {
         elf::parse(file, elf::Class::Bits64)?
     } else {
         multiboot1::parse(file)?

@@ -40,6 +40,12 @@ pub fn parse(file: &[u8]) -> Result<Image<'_>, Refusal> {
     }
 }
 
+/// Whether the image is to be placed by the addresses of its header, whatever file it is otherwise (3.1.3 "The address
+/// fields of Multiboot header").
+pub fn gives_addresses(file: &[u8]) -> bool {
+    find_header(file).is_some_and(|(_, flags)| flags & flag::ADDRESSES != 0)
+}
+
 /// Offset and flags of the header.
 fn find_header(file: &[u8]) -> Option<(u64, u32)> {
     (0..SEARCH).step_by(4).find_map(|at| {
@@ -114,6 +120,22 @@ mod tests {
         assert_eq!(image.entry, 0x10_0020);
         assert_eq!(image.segments[0].size, 0x1000);
         assert_eq!(image.segments[0].data.len(), file.len());
+    }
+
+    #[test]
+    fn addresses_count_more_than_an_elf_file_of_64_bits() {
+        let with = |flags| {
+            let mut file = b"\x7fELF\x02\x01\x01\0".to_vec();
+            file.extend(header(flags, &[0x10_0008, 0x10_0000, 0, 0, 0x10_0020]));
+            file.resize(64, 0);
+            file
+        };
+        let file = with(1 << 16);
+        let image = super::super::parse(&file, 16 << 20).unwrap();
+        assert_eq!((image.kind, image.entry), (Kind::Multiboot1, 0x10_0020));
+        assert_eq!(image.segments[0].address, 0x10_0000);
+        // Without them, it is what its file says.
+        assert!(!gives_addresses(&with(0)));
     }
 
     #[test]

@@ -28,6 +28,8 @@ pub struct Plan {
     pub memory: u64,
     /// The LP of each VP.
     pub vps: Vec<u16>,
+    /// Whether they have x2APIC mode.
+    pub x2apic: bool,
 }
 
 impl Plan {
@@ -81,7 +83,7 @@ pub fn create<M: Machine>(agent: &Agent<M>, plan: Plan) -> Result<Arc<Partition>
             ),
         ));
     };
-    let id = match partition::create(machine) {
+    let id = match partition::create(machine, plan.x2apic) {
         Ok(id) => id,
         Err(status) => {
             memory.give(machine);

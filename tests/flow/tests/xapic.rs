@@ -1,8 +1,8 @@
 //! Local APICs in memory on the whole kernel: captured instructions, commands to other VPs, and what is no MOV.
 
-use abi::Status;
 use abi::message::{MemoryIntercept, Message, kind};
 use abi::vp::{Context, Segment};
+use abi::{Call, Status};
 use address::Gpa;
 use flow::lab::{Act, Caller, Lab, RAM, get, put};
 use guest::apic::LogicalName;
@@ -289,4 +289,36 @@ fn cpu_05_in_other_modes_the_page_is_empty() {
     let mut bytes = [0; 2];
     get(&lab.memory, child.spa.0, &mut bytes);
     assert_eq!(bytes, LOAD);
+}
+
+/// A partition that was made without x2APIC mode has none, and CPUID says so; it also says when the local APIC is off.
+#[test]
+fn cpu_05_x2apic_mode_is_there_where_the_partition_has_it() {
+    for (flags, has) in [(0, false), (abi::partition::flags::X2APIC_CAPABLE, true)] {
+        let lab = Lab::new();
+        let id = lab.create_with(flags);
+        let pages: Vec<u64> = (0x2100..0x2140).collect();
+        lab.deposit(id, &pages).good();
+        lab.on(Call::InitializePartition, id).good();
+        lab.create_vp(id, 0, 1).good();
+        let slot = lab.slot(id, 0);
+        lab.go(slot);
+        let child = Caller {
+            slot,
+            ..lab.root_on(1)
+        };
+        let features = || {
+            lab.with_vp(slot, |vp| vp.vcpu.set_gpr(Gpr::Rax, 1));
+            lab.script(slot, &[Act::Exit(Exit::Cpuid)]);
+            (0..3).for_each(|_| lab.turn(1));
+            let bit =
+                |register, bit: u32| lab.with_vp(slot, |vp| vp.vcpu.gpr(register)) >> bit & 1 != 0;
+            (bit(Gpr::Rcx, 21), bit(Gpr::Rdx, 9))
+        };
+        assert_eq!(features(), (has, true));
+        lab.write_msr(child, 0x1b, 0xfee0_0d00);
+        assert_eq!(lab.delivered(slot).len(), usize::from(!has), "#GP");
+        lab.write_msr(child, 0x1b, 0xfee0_0100);
+        assert_eq!(features(), (has, false));
+    }
 }

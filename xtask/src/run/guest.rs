@@ -51,6 +51,7 @@ pub fn plan(options: &Run, image: &Path) -> Result<Plan, Refused> {
         modules: files.iter().skip(1).map(|(name, _)| name.clone()).collect(),
         memory,
         vps: options.vps.unwrap_or(1),
+        xapic: options.xapic,
         devices: devices
             .map(|(index, device)| (Config::device_id(index), device.kind().resets()))
             .collect(),

@@ -52,6 +52,7 @@ const DFR_CLUSTER: u32 = 0x0fff_ffff;
 #[derive(Clone, Debug)]
 pub struct LocalApic {
     id: ApicId,
+    x2apic: bool,
     base: u64,
     tpr: u8,
     spurious: u32,
@@ -70,15 +71,15 @@ pub struct LocalApic {
 }
 
 impl LocalApic {
-    /// The local APIC with this id, in xAPIC mode as after power-on, or in x2APIC mode as firmware that uses it leaves it;
-    /// id 0 is the boot processor's.
+    /// The local APIC with this id after power-on, in xAPIC mode; id 0 is the boot processor's. `x2apic`: it has that mode
+    /// too.
     #[must_use]
     pub fn new(id: ApicId, x2apic: bool) -> Self {
         let boot = if id.0 == 0 { BASE_BOOT_PROCESSOR } else { 0 };
-        let mode = if x2apic { BASE_MODE } else { BASE_ENABLED };
         let mut apic = Self {
             id,
-            base: BASE_ADDRESS | mode | boot,
+            x2apic,
+            base: BASE_ADDRESS | BASE_ENABLED | boot,
             tpr: 0,
             spurious: 0xff,
             errors_pending: 0,
@@ -93,6 +94,14 @@ impl LocalApic {
             level: VectorSet::default(),
         };
         apic.reset();
+        apic
+    }
+
+    /// The same in x2APIC mode, as firmware that uses it leaves it.
+    #[must_use]
+    pub fn started(id: ApicId) -> Self {
+        let mut apic = Self::new(id, true);
+        apic.base |= BASE_X2APIC;
         apic
     }
 
@@ -256,7 +265,7 @@ impl LocalApic {
             (BASE_MODE, 0) | (BASE_ENABLED, 0) => self.reset(),
             (0, BASE_ENABLED) => {}
             // The destination of a command has another form from here on.
-            (BASE_ENABLED, BASE_MODE) => self.command &= 0xffff_ffff,
+            (BASE_ENABLED, BASE_MODE) if self.x2apic => self.command &= 0xffff_ffff,
             _ => return Err(Gp),
         }
         self.base = value;

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 
 fn enabled() -> LocalApic {
-    let mut apic = LocalApic::new(ApicId(3), true);
+    let mut apic = LocalApic::started(ApicId(3));
     assert_eq!(apic.write(msr::SVR, 0x1ff, 0), Ok(Effect::None));
     apic
 }
@@ -130,7 +130,7 @@ fn a_masked_timer_counts_without_a_deadline_for_the_host() {
 
 #[test]
 fn a_disabled_apic_accepts_nothing_and_masks_its_table() {
-    let mut apic = LocalApic::new(ApicId(0), true);
+    let mut apic = LocalApic::started(ApicId(0));
     assert!(!apic.accept(Vector(0x40), false));
     apic.write(msr::LVT_TIMER, 0x31, 0).unwrap();
     assert_eq!(apic.read(msr::LVT_TIMER, 0, 0), Ok(0x10031));
@@ -138,15 +138,15 @@ fn a_disabled_apic_accepts_nothing_and_masks_its_table() {
 
 #[test]
 fn the_identity_registers_have_these_raw_values() {
-    let apic = LocalApic::new(ApicId(0x23), true);
+    let apic = LocalApic::started(ApicId(0x23));
     assert_eq!(apic.read(msr::ID, 0, 0), Ok(0x23));
     assert_eq!(apic.read(msr::LDR, 0, 0), Ok(0x0002_0008));
     assert_eq!(apic.read(msr::VERSION, 0, 0), Ok(0x50014));
     assert_eq!(apic.read(msr::SVR, 0, 0), Ok(0xff));
     assert_eq!(apic.base(), 0xfee0_0c00);
-    assert_eq!(LocalApic::new(ApicId(0), true).base(), 0xfee0_0d00);
-    assert_eq!(LocalApic::new(ApicId(0), false).base(), 0xfee0_0900);
-    assert_eq!(LocalApic::new(ApicId(1), false).base(), 0xfee0_0800);
+    assert_eq!(LocalApic::started(ApicId(0)).base(), 0xfee0_0d00);
+    assert_eq!(LocalApic::new(ApicId(0), true).base(), 0xfee0_0900);
+    assert_eq!(LocalApic::new(ApicId(1), true).base(), 0xfee0_0800);
 }
 
 #[test]
@@ -162,6 +162,16 @@ fn cpu_05_the_base_changes_its_mode_only_in_order_and_never_moves() {
     assert_eq!(apic.set_base(0xfee0_0800), Ok(()));
     assert_eq!(apic.set_base(0xfee0_0c00), Ok(()));
     assert!(!apic.is_enabled());
+}
+
+#[test]
+fn cpu_05_x2apic_mode_is_gp_where_there_is_none() {
+    let mut apic = LocalApic::new(ApicId(0), false);
+    assert_eq!(apic.set_base(0xfee0_0d00), Err(Gp));
+    assert!(apic.is_in_memory());
+    let mut apic = LocalApic::new(ApicId(0), true);
+    assert_eq!(apic.set_base(0xfee0_0d00), Ok(()));
+    assert!(!apic.is_in_memory());
 }
 
 #[test]

@@ -112,7 +112,7 @@ mod tests {
     use crate::apic::{Destination, IpiKind, IpiRequest, LogicalName};
 
     fn enabled() -> LocalApic {
-        let mut apic = LocalApic::new(ApicId(3), false);
+        let mut apic = LocalApic::new(ApicId(3), true);
         assert_eq!(apic.write_memory(0xf0, 0x1ff, 0), Effect::None);
         apic
     }
@@ -125,7 +125,7 @@ mod tests {
 
     #[test]
     fn the_registers_stand_here() {
-        let mut apic = LocalApic::new(ApicId(0x23), false);
+        let mut apic = LocalApic::new(ApicId(0x23), true);
         let expected = [
             (0x20, 0x2300_0000),
             (0x30, 0x0005_0014),

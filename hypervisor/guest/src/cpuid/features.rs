@@ -91,8 +91,9 @@ pub(super) const fn leaf_1(host: [u32; 4], facts: &Facts) -> [u32; 4] {
     };
     let ebx = facts.apic_id << 24 | count << 16 | host[1] & CLFLUSH_LINE;
     let ecx = host[2] & t::LEAF_1_ECX & without_state(facts, t::NEEDS_AVX_1_ECX, 0);
-    let always = X2APIC | TSC_DEADLINE | HYPERVISOR;
-    let edx = host[3] & t::LEAF_1_EDX | APIC | when(facts.vp_count > 1, MULTITHREADING);
+    let always = TSC_DEADLINE | HYPERVISOR | when(facts.x2apic, X2APIC);
+    let apic = when(facts.apic, APIC);
+    let edx = host[3] & t::LEAF_1_EDX | apic | when(facts.vp_count > 1, MULTITHREADING);
     [
         host[0],
         ebx,
@@ -124,7 +125,7 @@ pub(super) const fn leaf_7(subleaf: u32, host: [u32; 4], facts: &Facts) -> [u32;
 pub(super) const fn leaf_8000_0001(host: [u32; 4], facts: &Facts) -> [u32; 4] {
     let ecx = host[2] & t::LEAF_8000_0001_ECX & without_state(facts, t::NEEDS_AVX_8000_0001_ECX, 0);
     let edx = host[3] & t::LEAF_8000_0001_EDX;
-    let amd_apic = when(host[3] & APIC != 0, APIC);
+    let amd_apic = when(facts.apic && host[3] & APIC != 0, APIC);
     [
         host[0],
         host[1],

@@ -20,6 +20,10 @@ pub struct Facts {
     pub privileges: u64,
     /// Local APIC id of the VP.
     pub apic_id: u32,
+    /// The local APIC of the VP is on.
+    pub apic: bool,
+    /// It has x2APIC mode.
+    pub x2apic: bool,
     /// VPs of the partition, at least 1.
     pub vp_count: u32,
     /// The VP's CR4.OSXSAVE ([`Vcpu::osxsave`](crate::Vcpu::osxsave)).

@@ -9,6 +9,8 @@ fn child() -> Facts {
         root: false,
         privileges: u64::MAX,
         apic_id: 2,
+        apic: true,
+        x2apic: true,
         vp_count: 3,
         osxsave: false,
         xstate: Xstate {

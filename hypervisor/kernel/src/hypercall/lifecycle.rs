@@ -53,6 +53,10 @@ impl<M: Machine> Kernel<M> {
             .partitions
             .create(self.machine.now())
             .ok_or(Status::INSUFFICIENT_ROOT_MEMORY)?;
+        if let Some(cell) = self.partitions.get(id) {
+            let capable = input.flags & flags::X2APIC_CAPABLE != 0;
+            cell.x2apic.store(capable, Ordering::Relaxed);
+        }
         request.answer(0, &id.0);
         Ok(Outcome::Done)
     }

@@ -7,7 +7,6 @@ use abi::vp::{CreateVp, DeleteVp};
 use address::{ApicId, LpIndex, PartitionId, Spa, VpIndex};
 use arrayvec::ArrayVec;
 use guest::Vcpu;
-use guest::apic::LocalApic;
 use paging::FrameSource;
 
 use super::lifecycle::Dismantled;
@@ -70,14 +69,15 @@ impl<M: Machine> Kernel<M> {
         })?;
         let (control, overlay) = frames.split_at(M::Vcpu::FRAMES);
         let vcpu = M::Vcpu::new(control, slat_root, u16::from(holder.0));
-        let vp = Vp {
+        let x2apic = cell.x2apic.load(Ordering::Relaxed);
+        let mut vp = Vp {
             partition,
             holder,
             index,
             slot,
             lp,
             vcpu,
-            apic: LocalApic::new(ApicId(index.0), is_root),
+            apic: local_apic::of(ApicId(index.0), is_root, x2apic),
             synic: SynIc::new(overlay.first().copied()),
             activity: Activity::WaitForStartup,
             explicit_suspend: !is_root,
@@ -85,7 +85,7 @@ impl<M: Machine> Kernel<M> {
             nmi: false,
             message: None,
             frames,
-            cpuid: self.cpuid_facts(body.id, index),
+            cpuid: self.cpuid_facts(body.id, index, x2apic),
             assist_msr: 0,
         };
         let vp_cell = self.vp_cell(slot);
@@ -93,7 +93,7 @@ impl<M: Machine> Kernel<M> {
         vp_cell.counters.clear();
         vp_cell.index.store(index.0 as u16, Ordering::Relaxed);
         vp_cell.lp.store(lp.0, Ordering::Relaxed);
-        local_apic::publish(vp_cell, &vp);
+        local_apic::publish(vp_cell, &mut vp);
         *vp_cell.body.lock() = Some(vp);
         lp_state.bound.insert(slot);
         cell.vp_count.fetch_max(index.0 + 1, Ordering::Relaxed);
@@ -138,7 +138,12 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// What CPUID shows a VP, as far as that does not change.
-    fn cpuid_facts(&self, partition: PartitionId, index: VpIndex) -> guest::cpuid::Facts {
+    fn cpuid_facts(
+        &self,
+        partition: PartitionId,
+        index: VpIndex,
+        x2apic: bool,
+    ) -> guest::cpuid::Facts {
         let devices = self.devices.lock();
         let width = devices
             .unit_info(0)
@@ -153,6 +158,8 @@ impl<M: Machine> Kernel<M> {
             privileges,
             apic_id: index.0,
             vp_count: 1,
+            apic: true,
+            x2apic,
             osxsave: false,
             xstate: guest::xstate::Xstate::supported(M::Vcpu::host_cpuid),
             physical_bits: self.machine.physical_bits(),

@@ -2,7 +2,7 @@
 
 pub mod slat;
 
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use abi::partition::privilege;
 use address::PartitionId;
@@ -95,6 +95,8 @@ pub struct PartitionCell {
     pub id: AtomicU64,
     /// Privilege mask.
     pub privileges: AtomicU64,
+    /// Whether its VPs may use x2APIC mode.
+    pub x2apic: AtomicBool,
     /// VPs that it has or had, for CPUID: one more than the highest index.
     pub vp_count: AtomicU32,
     /// Grows with every change of the GPA map that processors must forget. Never goes back, not even when the slot gets
@@ -123,6 +125,7 @@ impl Partitions {
             body: Mutex::new(Partition::free(Holder(slot as u8))),
             id: AtomicU64::new(0),
             privileges: AtomicU64::new(0),
+            x2apic: AtomicBool::new(true),
             vp_count: AtomicU32::new(1),
             generation: AtomicU64::new(0),
             counters: Default::default(),
@@ -197,6 +200,7 @@ impl Partitions {
         body.state = State::Created;
         body.created = now;
         cell.counters.clear();
+        cell.x2apic.store(true, Ordering::Relaxed);
         cell.vp_count.store(1, Ordering::Relaxed);
         cell.privileges.store(privileges, Ordering::Relaxed);
         cell.id.store(id.0, Ordering::Release);

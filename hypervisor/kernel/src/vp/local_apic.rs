@@ -7,8 +7,8 @@
 use core::sync::atomic::Ordering;
 
 use abi::register;
-use address::PAGE_SHIFT;
-use guest::apic::{BASE_ADDRESS, Effect};
+use address::{ApicId, PAGE_SHIFT};
+use guest::apic::{BASE_ADDRESS, BASE_ENABLED, Effect, LocalApic};
 use guest::mov::{self, CodeSize, Mov, Move, Refused};
 use guest::{Access, MemoryAccess, Vcpu};
 
@@ -97,15 +97,26 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// Writes IA32_APIC_BASE; `None` is #GP.
-    pub(super) fn set_apic_base(running: &mut Running<'_, M>, value: u64) -> Option<()> {
+    pub(super) fn set_apic_base(&self, running: &mut Running<'_, M>, value: u64) -> Option<()> {
         running.vp.apic.set_base(value).ok()?;
         publish(running.cell, running.vp);
+        self.timer_changed(running);
         Some(())
     }
 }
 
-/// Lets senders of IPIs know by which logical destinations the VP is meant.
-pub(crate) fn publish<M: Machine>(cell: &VpCell<M>, vp: &Vp<M>) {
+/// The local APIC of a new VP: a child's is as after power-on, the root's as firmware leaves it.
+pub(crate) fn of(id: ApicId, is_root: bool, x2apic: bool) -> LocalApic {
+    if is_root {
+        LocalApic::started(id)
+    } else {
+        LocalApic::new(id, x2apic)
+    }
+}
+
+/// Lets senders of IPIs know by which logical destinations the VP is meant, and CPUID whether it is on.
+pub(crate) fn publish<M: Machine>(cell: &VpCell<M>, vp: &mut Vp<M>) {
+    vp.cpuid.apic = vp.apic.base() & BASE_ENABLED != 0;
     let name = vp.apic.logical_name();
     cell.logical_name.store(name.to_bits(), Ordering::Relaxed);
 }

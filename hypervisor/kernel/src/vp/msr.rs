@@ -70,7 +70,7 @@ impl<M: Machine> Kernel<M> {
             MsrAction::Synthetic => self.set_synthetic(running, index, value),
             MsrAction::Processor => running.vp.vcpu.write_msr(index, value)?.then_some(()),
             MsrAction::Fixed(_) => Some(()),
-            MsrAction::ApicBase => Self::set_apic_base(running, value),
+            MsrAction::ApicBase => self.set_apic_base(running, value),
             MsrAction::TimeStamp | MsrAction::Fault => None,
         }
     }

@@ -1,7 +1,7 @@
 //! Hypercalls as guests make them: parameters in a page, registers, an exit, the result in RAX.
 
 use abi::memory::{Deposit, Map, Withdraw, map_flags};
-use abi::partition::{CreatePartition, Target};
+use abi::partition::{CreatePartition, Target, flags};
 use abi::vp::{CreateVp, RegisterValue, Registers};
 use abi::{Call, CallInput, CallResult, Status};
 use guest::{Gpr, Vcpu};
@@ -186,7 +186,16 @@ impl Lab {
 
     /// Makes a partition.
     pub fn create(&self) -> u64 {
-        let answer = self.call(Call::CreatePartition, &CreatePartition::default());
+        self.create_with(flags::X2APIC_CAPABLE)
+    }
+
+    /// The same with these creation flags.
+    pub fn create_with(&self, flags: u64) -> u64 {
+        let input = CreatePartition {
+            flags,
+            ..CreatePartition::default()
+        };
+        let answer = self.call(Call::CreatePartition, &input);
         answer.good().get()
     }
 

@@ -14,6 +14,7 @@ mod hypercalls;
 mod interrupts;
 mod left_running;
 mod lifecycle;
+mod local_apic;
 mod memory;
 mod network;
 mod processor;
@@ -37,6 +38,7 @@ pub fn all() -> Vec<Scenario> {
         hypercalls::scenarios(),
         memory::scenarios(),
         processor::scenarios(),
+        local_apic::scenarios(),
         firmware::scenarios(),
     ]
     .concat()

@@ -58,7 +58,7 @@ pub fn scenarios() -> Vec<Scenario> {
 }
 
 /// A sibling that ticks on an LP.
-fn heartbeat<'m>(machine: &'m Machine, lp: u32, count: u32) -> Result<Child<'m>> {
+pub fn heartbeat<'m>(machine: &'m Machine, lp: u32, count: u32) -> Result<Child<'m>> {
     let child = Child::start(
         machine,
         &Order {
@@ -73,7 +73,7 @@ fn heartbeat<'m>(machine: &'m Machine, lp: u32, count: u32) -> Result<Child<'m>>
 }
 
 /// Waits for the end of a heartbeat; no tick was later than it may be.
-fn beats(child: &Child) -> Result<()> {
+pub fn beats(child: &Child) -> Result<()> {
     let outcome = child.ended(Duration::from_secs(60))?;
     let report = outcome
         .lines
