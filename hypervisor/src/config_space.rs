@@ -37,7 +37,7 @@ pub fn start(facts: &Facts, mcfg: Option<&[u8]>) {
                     .segments()
                     .filter_map(|segment| window(facts, segment.ok()?)),
             ),
-            Err(error) => log::warn!("MCFG: {error:?}; configuration space by ports"),
+            Err(error) => log::warn!("MCFG: {error}; configuration space by ports"),
         }
     }
     WINDOWS.call_once(|| windows);

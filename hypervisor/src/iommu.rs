@@ -242,7 +242,7 @@ pub fn start(
     };
     let mut devices = Devices::new(boot, &mut BootFrames);
     if let Err(error) = devices.set_fault_interrupt(fault_target, vector::IOMMU_FAULT) {
-        log::warn!("faults of an IOMMU unit are found only when somebody looks: {error:?}");
+        log::warn!("faults of an IOMMU unit are found only when somebody looks: {error}");
     }
     log::info!(
         "{} IOMMU units, {} PCI functions",

@@ -59,10 +59,10 @@ pub fn is_covered(start: Spa, len: u64) -> bool {
 /// on this one: a stack that overflows must fault.
 pub fn guard(page: *mut u8) {
     with_tables(|tables| {
-        let page = Page::<Size4KiB>::containing_address(VirtAddr::from_ptr(page));
+        let page = Page::<Size4KiB>::containing_address(VirtAddr::new_truncate(page as u64));
         match tables.unmap(page) {
             Ok((_, flush)) => flush.flush(),
-            Err(error) => log::error!("no guard page at {page:?}: {error:?}"),
+            Err(_) => log::error!("no guard page at {:#x}", page.start_address()),
         }
     });
 }
@@ -74,7 +74,7 @@ pub fn drop_identity_map(facts: &Facts) {
         let page = Page::<Size4KiB>::containing_address(page);
         match tables.unmap(page) {
             Ok((_, flush)) => flush.flush(),
-            Err(error) => log::error!("the start-up page stays mapped: {error:?}"),
+            Err(_) => log::error!("the start-up page stays mapped"),
         }
     });
     tlb::flush_all();

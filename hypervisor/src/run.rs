@@ -1,6 +1,6 @@
 //! From the boot to the kernel: it is made, gets its root VPs, and every LP runs it for ever.
 
-use core::fmt::Debug;
+use core::fmt::Display;
 use core::sync::atomic::{AtomicBool, Ordering};
 
 use address::{ApicId, Gpa, LpIndex};
@@ -69,16 +69,16 @@ pub fn make_root(facts: &Facts, kernel: &'static Kernel<Machine>, info: Gpa) {
     enable_here();
     for lp in per_lp::all() {
         if let Err(status) = kernel.make_root_vp(lp.index) {
-            stop("a VP of the root cannot be made", status);
+            stop("a VP of the root cannot be made", status.name());
         }
     }
     if let Err(status) = kernel.start_root(&root::context(facts), info.as_u64()) {
-        stop("the root agent cannot be entered", status);
+        stop("the root agent cannot be entered", status.name());
     }
 }
 
-fn stop(what: &str, why: impl Debug) -> ! {
-    log::error!("cannot start: {what}: {why:?}");
+fn stop(what: &str, why: impl Display) -> ! {
+    log::error!("cannot start: {what}: {why}");
     cpu::halt()
 }
 
@@ -87,7 +87,7 @@ fn enable_here() {
     let frames = iommu::boot_frames((vp::HOST_FRAMES as u16).next_power_of_two());
     match frames {
         Some(frames) => cpu::features::require(vp::enable(frames)),
-        None => stop("no memory for an LP", ()),
+        None => stop("an LP cannot start", "no memory for its control structures"),
     }
 }
 

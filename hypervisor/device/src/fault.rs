@@ -109,15 +109,17 @@ impl<P: Platform> Devices<P> {
         &mut self,
         apic: address::ApicId,
         vector: address::Vector,
-    ) -> Result<(), Error> {
+    ) -> Result<(), iommu::Error> {
         let mut result = Ok(());
         for unit in 0..self.units.0.len() as u16 {
             let Ok(it) = self.units.get(unit) else {
                 continue;
             };
             let told = it.set_fault_interrupt(apic, vector);
-            let told = told.map_err(|error| Error::from_unit(unit, error));
-            result = result.and(told.or_else(|error| self.failed_by(error)));
+            if told == Err(iommu::Error::UnitFailed) {
+                self.fail_unit(unit);
+            }
+            result = result.and(told);
         }
         result
     }

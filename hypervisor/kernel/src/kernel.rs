@@ -65,13 +65,16 @@ pub struct Boot<'a, M: Machine> {
 const INTERRUPT_WINDOW: (u64, u64) = (0xf_ee00, 0x100);
 
 /// Why the kernel could not be made.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum BootError {
     /// The reserve is too small for the root's tables.
+    #[error("its reserve of memory is too small")]
     ReserveTooSmall,
     /// A range of the root's map cannot be mapped.
+    #[error("its memory map makes no sense: {0}")]
     RootMap(paging::MapError),
     /// The device nouns refused the root's RAM.
+    #[error("its memory cannot be mapped for devices")]
     Devices,
 }
 

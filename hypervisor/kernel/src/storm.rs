@@ -96,7 +96,7 @@ impl<M: Machine> Kernel<M> {
         let mut held = lp.storm.held.lock();
         // Where nothing remaps it, nothing can hold it back either.
         if !held.is_full() && devices.hold_interrupt(delivery.interrupt, true).is_ok() {
-            held.push(delivery.interrupt);
+            let _ = held.try_push(delivery.interrupt);
         }
     }
 

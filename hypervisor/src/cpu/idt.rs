@@ -4,7 +4,7 @@ use core::arch::global_asm;
 
 use spin::Once;
 use x86_64::VirtAddr;
-use x86_64::structures::idt::InterruptDescriptorTable;
+use x86_64::structures::idt::{Entry, InterruptDescriptorTable};
 
 use super::gdt;
 use super::interrupt::handle;
@@ -82,39 +82,47 @@ pub fn load() {
 }
 
 fn stub(vector: u8) -> VirtAddr {
-    VirtAddr::from_ptr(&raw const interrupt_stubs) + u64::from(vector) * STUB_BYTES
+    VirtAddr::new_truncate(&raw const interrupt_stubs as u64) + u64::from(vector) * STUB_BYTES
+}
+
+#[inline(never)]
+fn gate<F>(entry: &mut Entry<F>, vector: u8, stack: u16) {
+    // SAFETY: the stub saves and restores every register and returns with IRETQ; the stack slots are filled.
+    unsafe { entry.set_handler_addr(stub(vector)).set_stack_index(stack) };
 }
 
 /// Every vector has a stub; exceptions, NMI and machine check have stacks of their own.
 fn build() -> InterruptDescriptorTable {
     let mut table = InterruptDescriptorTable::new();
-    macro_rules! gate {
-        ($entry:expr, $vector:expr, $stack:expr) => {
-            // SAFETY: the stub saves and restores every register and returns with IRETQ; the stack slots are filled.
-            unsafe { $entry.set_handler_addr(stub($vector)).set_stack_index($stack) }
-        };
-    }
-    gate!(table.divide_error, 0, gdt::EXCEPTION_STACK);
-    gate!(table.debug, 1, gdt::EXCEPTION_STACK);
-    gate!(table.non_maskable_interrupt, 2, gdt::NMI_STACK);
-    gate!(table.breakpoint, 3, gdt::EXCEPTION_STACK);
-    gate!(table.overflow, 4, gdt::EXCEPTION_STACK);
-    gate!(table.bound_range_exceeded, 5, gdt::EXCEPTION_STACK);
-    gate!(table.invalid_opcode, 6, gdt::EXCEPTION_STACK);
-    gate!(table.device_not_available, 7, gdt::EXCEPTION_STACK);
-    gate!(table.double_fault, 8, gdt::DOUBLE_FAULT_STACK);
-    gate!(table.invalid_tss, 10, gdt::EXCEPTION_STACK);
-    gate!(table.segment_not_present, 11, gdt::EXCEPTION_STACK);
-    gate!(table.stack_segment_fault, 12, gdt::EXCEPTION_STACK);
-    gate!(table.general_protection_fault, 13, gdt::EXCEPTION_STACK);
-    gate!(table.page_fault, 14, gdt::EXCEPTION_STACK);
-    gate!(table.x87_floating_point, 16, gdt::EXCEPTION_STACK);
-    gate!(table.alignment_check, 17, gdt::EXCEPTION_STACK);
-    gate!(table.machine_check, 18, gdt::MACHINE_CHECK_STACK);
-    gate!(table.simd_floating_point, 19, gdt::EXCEPTION_STACK);
-    gate!(table.cp_protection_exception, 21, gdt::EXCEPTION_STACK);
-    gate!(table.vmm_communication_exception, 29, gdt::EXCEPTION_STACK);
-    gate!(table.security_exception, 30, gdt::EXCEPTION_STACK);
+    gate(&mut table.divide_error, 0, gdt::EXCEPTION_STACK);
+    gate(&mut table.debug, 1, gdt::EXCEPTION_STACK);
+    gate(&mut table.non_maskable_interrupt, 2, gdt::NMI_STACK);
+    gate(&mut table.breakpoint, 3, gdt::EXCEPTION_STACK);
+    gate(&mut table.overflow, 4, gdt::EXCEPTION_STACK);
+    gate(&mut table.bound_range_exceeded, 5, gdt::EXCEPTION_STACK);
+    gate(&mut table.invalid_opcode, 6, gdt::EXCEPTION_STACK);
+    gate(&mut table.device_not_available, 7, gdt::EXCEPTION_STACK);
+    gate(&mut table.double_fault, 8, gdt::DOUBLE_FAULT_STACK);
+    gate(&mut table.invalid_tss, 10, gdt::EXCEPTION_STACK);
+    gate(&mut table.segment_not_present, 11, gdt::EXCEPTION_STACK);
+    gate(&mut table.stack_segment_fault, 12, gdt::EXCEPTION_STACK);
+    gate(
+        &mut table.general_protection_fault,
+        13,
+        gdt::EXCEPTION_STACK,
+    );
+    gate(&mut table.page_fault, 14, gdt::EXCEPTION_STACK);
+    gate(&mut table.x87_floating_point, 16, gdt::EXCEPTION_STACK);
+    gate(&mut table.alignment_check, 17, gdt::EXCEPTION_STACK);
+    gate(&mut table.machine_check, 18, gdt::MACHINE_CHECK_STACK);
+    gate(&mut table.simd_floating_point, 19, gdt::EXCEPTION_STACK);
+    gate(&mut table.cp_protection_exception, 21, gdt::EXCEPTION_STACK);
+    gate(
+        &mut table.vmm_communication_exception,
+        29,
+        gdt::EXCEPTION_STACK,
+    );
+    gate(&mut table.security_exception, 30, gdt::EXCEPTION_STACK);
     for vector in 32..=255 {
         // SAFETY: as above; external interrupts come only while interrupts are open, on the LP's own stack.
         unsafe { table[vector].set_handler_addr(stub(vector)) };

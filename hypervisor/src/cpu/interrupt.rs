@@ -1,5 +1,6 @@
 //! What an LP does with an interrupt or exception that arrives in the hypervisor itself.
 
+use core::fmt;
 use core::sync::atomic::Ordering;
 
 use address::Vector;
@@ -14,7 +15,6 @@ const FIRST_EXTERNAL: u64 = 32;
 
 /// What the stubs leave on the stack.
 #[repr(C)]
-#[derive(Debug)]
 pub struct Frame {
     r15: u64,
     r14: u64,
@@ -38,6 +38,37 @@ pub struct Frame {
     rflags: u64,
     rsp: u64,
     ss: u64,
+}
+
+impl fmt::Display for Frame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let words = [
+            ("error", self.error),
+            ("RIP", self.rip),
+            ("RSP", self.rsp),
+            ("RFLAGS", self.rflags),
+            ("CS", self.cs),
+            ("SS", self.ss),
+            ("RAX", self.rax),
+            ("RBX", self.rbx),
+            ("RCX", self.rcx),
+            ("RDX", self.rdx),
+            ("RSI", self.rsi),
+            ("RDI", self.rdi),
+            ("RBP", self.rbp),
+            ("R8", self.r8),
+            ("R9", self.r9),
+            ("R10", self.r10),
+            ("R11", self.r11),
+            ("R12", self.r12),
+            ("R13", self.r13),
+            ("R14", self.r14),
+            ("R15", self.r15),
+        ];
+        words
+            .iter()
+            .try_for_each(|(name, value)| write!(f, ", {name} {value:#x}"))
+    }
 }
 
 /// Every stub comes here. The push of a vector above 7Fh is sign extended, so only its low byte counts.
@@ -82,8 +113,5 @@ pub fn take(number: Vector) {
 
 fn exception(number: u64, frame: &Frame) -> ! {
     let address = Cr2::read_raw();
-    panic!(
-        "exception {number} (error {:#x}, CR2 {address:#x}) {frame:x?}",
-        frame.error
-    );
+    panic!("exception {number}, CR2 {address:#x}{frame}");
 }

@@ -57,12 +57,12 @@ pub fn create(apic_id: ApicId) -> &'static Lp {
 
 /// Says that the LP that runs here has no data yet, whatever firmware left in GS.
 pub fn set_none() {
-    GsBase::write(VirtAddr::from_ptr(&NOBODY));
+    GsBase::write(VirtAddr::new_truncate(&raw const NOBODY as u64));
 }
 
 /// Makes this the data of the LP that runs here.
 pub fn set_current(lp: &'static Lp) {
-    GsBase::write(VirtAddr::from_ptr(lp));
+    GsBase::write(VirtAddr::new_truncate(core::ptr::from_ref(lp) as u64));
 }
 
 /// Counts an LP that runs.

@@ -17,5 +17,5 @@ pub fn allocate(bytes: usize) -> VirtAddr {
     let start = unsafe { alloc_zeroed(layout) };
     assert!(!start.is_null(), "the boot heap has no room for stacks");
     memory::guard(start);
-    VirtAddr::from_ptr(start) + (bytes + PAGE) as u64
+    VirtAddr::new_truncate(start as u64) + (bytes + PAGE) as u64
 }

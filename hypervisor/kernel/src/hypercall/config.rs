@@ -64,11 +64,12 @@ fn messages<P: device::Platform>(
     let mut from = 0;
     while let Some((info, next)) = devices.interrupt_from(from) {
         from = next;
-        if info.source != Source::Message(device) || found.is_full() {
+        if info.source != Source::Message(device) {
             continue;
         }
         if let Some(Wire::Message { address, data }) = devices.wire_of(info.id) {
-            found.push(Message {
+            // Where there are more, the rest is left out.
+            let _ = found.try_push(Message {
                 address: u64::from(address),
                 data,
             });
