@@ -7,6 +7,7 @@
 pub mod apic;
 pub mod cpuid;
 pub mod exit;
+pub mod length;
 pub mod mov;
 pub mod msr;
 pub mod svm;

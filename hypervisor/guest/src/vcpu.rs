@@ -105,7 +105,11 @@ pub trait Vcpu {
     fn new(frames: &[Spa], slat_root: Spa, tag: u16) -> Self;
 
     /// Runs the guest on this LP until an exit. `flush`: drop every translation of this SLAT from this LP's TLB first.
-    fn enter(&mut self, flush: bool) -> Exit;
+    fn enter(&mut self, flush: bool);
+
+    /// Why the guest was left; called once after each [`Vcpu::enter`]. What concerns the dialect or the LP alone is done then:
+    /// an interrupted delivery is put back, an interrupt of the host's is taken.
+    fn exit(&mut self) -> Exit;
 
     /// Makes this LP ready for this VP after another one ran here: loads floating-point and vector state, XCR0 and the
     /// MSRs that the dialect does not switch by itself.
@@ -123,6 +127,12 @@ pub trait Vcpu {
     /// Steps over the instruction that caused the last exit, whose length the dialect knows or finds out; the
     /// one-instruction interrupt shadow ends.
     fn advance(&mut self);
+    /// The same where the caller knows the instruction, `plain` bytes long without prefixes: that is the length where the
+    /// processor does not tell another.
+    fn advance_over(&mut self, plain: u8) {
+        let _ = plain;
+        self.advance();
+    }
     /// The same over an instruction that was decoded from its bytes, 1 to 15 of them.
     fn advance_by(&mut self, length: u8);
     /// RFLAGS.

@@ -72,6 +72,12 @@ impl PartitionCounters {
 }
 
 impl VpCounters {
+    /// Counts an exit.
+    #[inline]
+    pub fn exit(&self, exit: &Exit) {
+        self.exits[exit_index(exit)].count();
+    }
+
     /// Begins again.
     pub fn clear(&self) {
         for exit in &self.exits {

@@ -136,7 +136,9 @@ impl Vcpu for Vp {
         }
     }
     #[inline(always)]
-    fn enter(&mut self, flush: bool) -> Exit { arm!(self, vp => vp.enter(flush)) }
+    fn enter(&mut self, flush: bool) { arm!(self, vp => vp.enter(flush)) }
+    #[inline(always)]
+    fn exit(&mut self) -> Exit { arm!(self, vp => vp.exit()) }
     fn unpark(&mut self) { arm!(self, vp => vp.unpark()) }
     fn park(&mut self) { arm!(self, vp => vp.park()) }
     #[inline(always)]
@@ -145,8 +147,9 @@ impl Vcpu for Vp {
     fn set_gpr(&mut self, register: Gpr, value: u64) { arm!(self, vp => vp.set_gpr(register, value)) }
     #[inline]
     fn rip(&self) -> u64 { arm!(self, vp => vp.rip()) }
-    #[inline(always)]
     fn advance(&mut self) { arm!(self, vp => vp.advance()) }
+    #[inline(always)]
+    fn advance_over(&mut self, plain: u8) { arm!(self, vp => vp.advance_over(plain)) }
     fn advance_by(&mut self, length: u8) { arm!(self, vp => vp.advance_by(length)) }
     #[inline(always)]
     fn rflags(&self) -> u64 { arm!(self, vp => vp.rflags()) }

@@ -42,6 +42,13 @@ pub struct Facts {
     pub device_width: u8,
 }
 
+/// Whether the answer to a leaf shows what changes while the VP runs: [`Facts::osxsave`], [`Facts::vp_count`].
+#[inline]
+#[must_use]
+pub const fn changes(leaf: u32) -> bool {
+    matches!(leaf, 1 | 0xb | 0x4000_0005 | 0x8000_0001 | 0x8000_0008)
+}
+
 /// The answer to CPUID with `leaf` in EAX and `subleaf` in ECX, as EAX, EBX, ECX, EDX. `host` is the answer of the
 /// processor under the VP, whose XCR0 is loaded.
 #[must_use]

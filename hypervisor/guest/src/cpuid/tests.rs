@@ -178,3 +178,27 @@ fn cpu_06_leaves_past_the_last_are_zero() {
         assert_eq!(answer(leaf, 0, ALL, &child()), [0; 4], "{leaf:#x}");
     }
 }
+
+#[test]
+fn only_leaves_that_change_show_what_changes() {
+    let before = Facts {
+        vp_count: 1,
+        ..child()
+    };
+    let after = Facts {
+        osxsave: true,
+        vp_count: 9,
+        ..before
+    };
+    let first = |start: u32| start..start + 0x40;
+    let leaves = first(0).chain(first(0x4000_0000)).chain(first(0x8000_0000));
+    for (leaf, subleaf) in leaves.flat_map(|leaf| (0..4).map(move |subleaf| (leaf, subleaf))) {
+        let same = answer(leaf, subleaf, ALL, &before) == answer(leaf, subleaf, ALL, &after);
+        assert!(same || changes(leaf), "{leaf:#x}, {subleaf}");
+    }
+    for leaf in [1, 0xb, 0x4000_0005, 0x8000_0001, 0x8000_0008] {
+        let differs =
+            |subleaf| answer(leaf, subleaf, ALL, &before) != answer(leaf, subleaf, ALL, &after);
+        assert!(changes(leaf) && (0..4).any(differs), "{leaf:#x}");
+    }
+}

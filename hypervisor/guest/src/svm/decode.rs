@@ -4,7 +4,7 @@ use super::exit_code as code;
 use super::exit_info::{FaultInfo, PortInfo};
 use super::segment::LONG;
 use super::{Features, Vmcb};
-use crate::Exit;
+use crate::{Exit, length};
 
 /// Why the guest was left.
 #[must_use]
@@ -27,6 +27,14 @@ pub fn exit(block: &Vmcb) -> Exit {
         }
         other => rare(other, c.exit_info_1),
     }
+}
+
+/// Whether the guest was left for something that [`exit`] calls the host's.
+pub const fn is_hosts(exit_code: u64) -> bool {
+    matches!(
+        exit_code,
+        code::INTR | code::NMI | code::SMI | code::INIT | code::IRET | code::CR8_WRITE
+    )
 }
 
 #[cold]
@@ -61,13 +69,15 @@ fn rare(exit_code: u64, info: u64) -> Exit {
 }
 
 /// Length of an intercepted instruction without prefixes; 0 where it is not known.
-///
-/// A prefix before one of them makes the guest go on inside its own instruction on a processor without NRIPS: its own loss.
-const fn plain_length(exit_code: u64) -> u64 {
+const fn plain_length(exit_code: u64) -> u8 {
     match exit_code {
-        code::CPUID | code::MSR | code::PAUSE | code::INVD | code::WBINVD => 2,
-        code::VMMCALL | code::XSETBV => 3,
-        code::HLT => 1,
+        code::CPUID => length::CPUID,
+        code::MSR => length::MSR,
+        code::PAUSE => length::PAUSE,
+        code::INVD | code::WBINVD => length::CACHE_FLUSH,
+        code::VMMCALL => length::HYPERCALL,
+        code::XSETBV => length::XSETBV,
+        code::HLT => length::HALT,
         _ => 0,
     }
 }
@@ -83,7 +93,7 @@ pub fn next_rip(block: &Vmcb, features: Features) -> u64 {
     if c.exit_code == code::IOIO {
         return c.exit_info_2;
     }
-    next_after(block, plain_length(c.exit_code))
+    next_after(block, plain_length(c.exit_code).into())
 }
 
 /// Where the guest goes on after an instruction of this length.
@@ -98,6 +108,7 @@ const fn next_after(block: &Vmcb, length: u64) -> u64 {
 
 impl Vmcb {
     /// Steps over an instruction of this length; the interrupt shadow ends.
+    #[inline]
     pub const fn advance_by(&mut self, length: u8) {
         self.save.rip = next_after(self, length as u64);
         self.control.interrupt_shadow = 0;
@@ -200,6 +211,14 @@ mod tests {
             );
         }
         assert_eq!(exit(&left(0x401, 0, 0)), Exit::Unknown(0x401));
+    }
+
+    #[test]
+    fn what_is_the_hosts_is_said_in_one_way() {
+        for exit_code in 0..0x410 {
+            let host = exit(&left(exit_code, 0, 0)) == Exit::Host;
+            assert_eq!(is_hosts(exit_code), host, "{exit_code:#x}");
+        }
     }
 
     #[test]

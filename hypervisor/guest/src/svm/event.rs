@@ -61,6 +61,7 @@ impl EventInfo {
 
     /// What to inject at the next entry after an exit interrupted this delivery. Nothing for INTn, INT3 and INTO: the
     /// instruction pointer still stands at them, so that they run again.
+    #[inline]
     #[must_use]
     pub const fn again(self) -> Self {
         if !self.valid() || self.kind() == kind::SOFTWARE {

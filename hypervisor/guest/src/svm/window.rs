@@ -100,6 +100,20 @@ impl Vmcb {
         }
     }
 
+    /// Before [`Vmcb::settle`]: has it give an NMI that waited for the end of another one's handler, as if its delivery had been
+    /// interrupted; `false` where that cannot be yet.
+    #[cold]
+    pub fn give_late_nmi(&mut self) -> bool {
+        // The IRET that ends the handler has run, unless it is the host that took the LP before.
+        let c = &mut self.control;
+        if decode::is_hosts(c.exit_code) || c.exit_interrupt_info.again().valid() {
+            return false;
+        }
+        c.exit_interrupt_info = EventInfo::deliver(Event::Nmi);
+        self.request_iret(true);
+        true
+    }
+
     /// Delivers an event at the next entry.
     pub fn inject(&mut self, event: Event) {
         self.control.event_injection = EventInfo::deliver(event);
@@ -139,6 +153,21 @@ mod tests {
             (block.control.intercept_3, block.control.intercept_cr),
             (before, 0)
         );
+    }
+
+    #[test]
+    fn a_late_nmi_is_given_once_the_handlers_iret_has_run() {
+        let mut block = block(Features::default());
+        let nmi = EventInfo::deliver(Event::Nmi);
+        block.control.exit_code = exit_code::INTR;
+        assert!(!block.give_late_nmi());
+        block.control.exit_code = exit_code::CPUID;
+        block.control.exit_interrupt_info = EventInfo::deliver(Event::Interrupt(0x31));
+        assert!(!block.give_late_nmi());
+        block.control.exit_interrupt_info = EventInfo::new();
+        assert!(block.give_late_nmi());
+        assert_eq!(block.settle(&mut None), Exit::Cpuid);
+        assert_eq!(block.control.event_injection, nmi);
     }
 
     #[test]

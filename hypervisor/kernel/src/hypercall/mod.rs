@@ -32,7 +32,7 @@ use core::sync::atomic::Ordering;
 
 use abi::{Call, CallResult, Status};
 use address::PAGE_SIZE;
-use guest::{Event, Vcpu};
+use guest::{Event, Vcpu, length};
 use zerocopy::IntoBytes;
 
 use crate::Kernel;
@@ -79,6 +79,7 @@ pub enum Outcome {
 
 impl<M: Machine> Kernel<M> {
     /// Handles VMCALL or VMMCALL.
+    #[inline(never)]
     pub(crate) fn hypercall(&self, running: &mut Running<'_, M>, scratch: &mut Scratch) {
         let vcpu = &mut running.vp.vcpu;
         if vcpu.cpl() != 0 || !vcpu.protected_mode() {
@@ -104,7 +105,7 @@ impl<M: Machine> Kernel<M> {
         }
         let vcpu = &mut running.vp.vcpu;
         registers.write_result(vcpu, CallResult::new(status, reps));
-        vcpu.advance();
+        vcpu.advance_over(length::HYPERCALL);
     }
 
     fn decode_and_call(

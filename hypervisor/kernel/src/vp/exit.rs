@@ -2,7 +2,7 @@
 
 use core::sync::atomic::Ordering;
 
-use guest::{Event, Exit, Gpr, Vcpu};
+use guest::{Event, Exit, Gpr, Vcpu, length};
 
 use super::run::Running;
 use super::{Activity, intercept};
@@ -14,7 +14,8 @@ use crate::seams::Machine;
 const MACHINE_CHECK: u8 = 18;
 
 impl<M: Machine> Kernel<M> {
-    /// Handles every exit but [`Exit::Host`].
+    /// Counts an exit and handles it. The frequent ones are told apart where the dialect says what they are, so each counts
+    /// for itself.
     #[inline]
     pub(crate) fn handle_exit(
         &self,
@@ -22,12 +23,37 @@ impl<M: Machine> Kernel<M> {
         exit: Exit,
         scratch: &mut Scratch,
     ) {
+        let counters = &running.cell.counters;
         match exit {
-            Exit::Cpuid => Self::cpuid(running),
-            Exit::Hypercall => self.hypercall(running, scratch),
-            Exit::ReadMsr => self.read_msr(running),
-            Exit::WriteMsr => self.write_msr(running),
-            Exit::Host => (),
+            Exit::Cpuid => {
+                counters.exit(&Exit::Cpuid);
+                Self::cpuid(running);
+            }
+            Exit::Hypercall => {
+                counters.exit(&Exit::Hypercall);
+                self.hypercall(running, scratch);
+            }
+            Exit::ReadMsr => {
+                counters.exit(&Exit::ReadMsr);
+                self.read_msr(running);
+            }
+            Exit::WriteMsr => {
+                counters.exit(&Exit::WriteMsr);
+                self.write_msr(running);
+            }
+            Exit::Host => {
+                counters.exit(&Exit::Host);
+                self.do_chores(running.lp_index, running.lp, running.slice_end);
+            }
+            rare => self.handle_rare_exit(running, rare),
+        }
+    }
+
+    #[inline(never)]
+    fn handle_rare_exit(&self, running: &mut Running<'_, M>, exit: Exit) {
+        running.cell.counters.exit(&exit);
+        match exit {
+            Exit::Cpuid | Exit::Hypercall | Exit::ReadMsr | Exit::WriteMsr | Exit::Host => (),
             Exit::InterruptWindow => running.vp.vcpu.request_window(false),
             Exit::Halt => self.halt(running),
             Exit::Pause => Self::pause(running),
@@ -92,14 +118,16 @@ impl<M: Machine> Kernel<M> {
         let leaf = vp.vcpu.gpr(Gpr::Rax) as u32;
         let subleaf = vp.vcpu.gpr(Gpr::Rcx) as u32;
         let host = M::Vcpu::host_cpuid(leaf, subleaf);
-        vp.cpuid.osxsave = vp.vcpu.osxsave();
-        vp.cpuid.vp_count = running.partition.vp_count.load(Ordering::Relaxed);
+        if guest::cpuid::changes(leaf) {
+            vp.cpuid.osxsave = vp.vcpu.osxsave();
+            vp.cpuid.vp_count = running.partition.vp_count.load(Ordering::Relaxed);
+        }
         let answer = guest::cpuid::answer(leaf, subleaf, host, &vp.cpuid);
         let [a, b, c, d] = answer;
         vp.vcpu.set_gpr(Gpr::Rax, u64::from(a));
         vp.vcpu.set_gpr(Gpr::Rbx, u64::from(b));
         vp.vcpu.set_gpr(Gpr::Rcx, u64::from(c));
         vp.vcpu.set_gpr(Gpr::Rdx, u64::from(d));
-        vp.vcpu.advance();
+        vp.vcpu.advance_over(length::CPUID);
     }
 }

@@ -6,7 +6,7 @@ use abi::msr;
 use abi::partition::privilege;
 use guest::apic::BASE_X2APIC;
 use guest::msr::{self as policy, MsrAction};
-use guest::{Event, Gpr, Vcpu};
+use guest::{Event, Gpr, Vcpu, length};
 
 use super::run::Running;
 use crate::seams::Machine;
@@ -26,7 +26,7 @@ impl<M: Machine> Kernel<M> {
         let vcpu = &mut running.vp.vcpu;
         vcpu.set_gpr(Gpr::Rax, value & 0xffff_ffff);
         vcpu.set_gpr(Gpr::Rdx, value >> 32);
-        vcpu.advance();
+        vcpu.advance_over(length::MSR);
     }
 
     #[inline]
@@ -37,11 +37,11 @@ impl<M: Machine> Kernel<M> {
         if index == END_OF_INTERRUPT && value == 0 && running.vp.apic.base() & BASE_X2APIC != 0 {
             // The most frequent write of all.
             running.vp.apic.end_of_interrupt();
-            running.vp.vcpu.advance();
+            running.vp.vcpu.advance_over(length::MSR);
             return;
         }
         if self.set_msr(running, index, value).is_some() {
-            running.vp.vcpu.advance();
+            running.vp.vcpu.advance_over(length::MSR);
         } else {
             running.vp.vcpu.inject(Event::GENERAL_PROTECTION);
         }

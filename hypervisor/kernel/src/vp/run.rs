@@ -3,12 +3,11 @@
 use core::sync::atomic::Ordering;
 
 use address::{LpIndex, Vector};
-use guest::{Event, Exit, Reset, Vcpu};
+use guest::{Event, Reset, Vcpu};
 
 use super::inbox::{Request, Requests};
 use super::{Activity, Vp, VpCell, VpSlot, local_apic};
 use crate::Kernel;
-use crate::counters::exit_index;
 use crate::hypercall::Scratch;
 use crate::lp::{Lp, NOBODY, chore};
 use crate::partition::PartitionCell;
@@ -143,14 +142,10 @@ impl<M: Machine> Kernel<M> {
     #[inline]
     fn round(&self, running: &mut Running<'_, M>, scratch: &mut Scratch) {
         let flush = self.announce_entry(running.lp, running.partition, running.vp.holder);
-        let exit = running.vp.vcpu.enter(flush);
+        running.vp.vcpu.enter(flush);
         Self::announce_exit(running.lp);
-        running.cell.counters.exits[exit_index(&exit)].count();
-        if matches!(exit, Exit::Host) {
-            self.do_chores(running.lp_index, running.lp, running.slice_end);
-        } else {
-            self.handle_exit(running, exit, scratch);
-        }
+        let exit = running.vp.vcpu.exit();
+        self.handle_exit(running, exit, scratch);
     }
 
     /// Injects what waits and can be taken, or asks for a window.
@@ -258,7 +253,7 @@ impl<M: Machine> Kernel<M> {
 
     /// After interrupts were taken: does what their handlers left.
     #[inline]
-    fn do_chores(&self, index: LpIndex, lp: &Lp, slice_end: u64) {
+    pub(super) fn do_chores(&self, index: LpIndex, lp: &Lp, slice_end: u64) {
         if lp.chores.load(Ordering::Relaxed) == 0 {
             return;
         }

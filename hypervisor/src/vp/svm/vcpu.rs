@@ -65,27 +65,16 @@ impl Svm {
 
     #[inline(always)]
     fn before_entry(&mut self, flush: bool) {
-        let owed = core::mem::take(&mut self.flush) || flush;
-        let command = if owed {
-            self.flush_command
-        } else {
-            tlb::NOTHING
-        };
-        self.block_mut().control.tlb_control = command;
+        self.block_mut().control.tlb_control = tlb::NOTHING;
+        if self.flush || flush {
+            self.flush_at_entry();
+        }
     }
 
-    #[inline(always)]
-    fn after_exit(&mut self) -> Exit {
-        // SAFETY: as in `block_mut`, which cannot be used beside `step`.
-        let block = unsafe { self.block.as_mut() };
-        let exit = block.settle(&mut self.step);
-        if matches!(exit, Exit::Host) {
-            self.host_exit(self.block().control.exit_code);
-        } else if self.nmi == Nmi::Due {
-            self.nmi = Nmi::Open;
-            self.inject(Event::Nmi);
-        }
-        exit
+    #[cold]
+    fn flush_at_entry(&mut self) {
+        self.flush = false;
+        self.block_mut().control.tlb_control = self.flush_command;
     }
 
     fn host_exit(&mut self, code: u64) {
@@ -156,12 +145,25 @@ impl Vcpu for Svm {
     }
 
     #[inline(always)]
-    fn enter(&mut self, flush: bool) -> Exit {
+    fn enter(&mut self, flush: bool) {
         self.before_entry(flush);
         let registers = &raw mut self.registers;
         // SAFETY: the block was made by `new`; `unpark` took the area from this LP; interrupts are off in the hypervisor.
         unsafe { entry::run(self.block_address.as_u64(), registers, self.host_area) };
-        self.after_exit()
+    }
+
+    #[inline(always)]
+    fn exit(&mut self) -> Exit {
+        // SAFETY: as in `block_mut`, which cannot be used beside `nmi` and `step`.
+        let block = unsafe { self.block.as_mut() };
+        if self.nmi == Nmi::Due && block.give_late_nmi() {
+            self.nmi = Nmi::InService;
+        }
+        let exit = block.settle(&mut self.step);
+        if matches!(exit, Exit::Host) {
+            self.host_exit(self.block().control.exit_code);
+        }
+        exit
     }
 
     fn unpark(&mut self) {
@@ -197,12 +199,20 @@ impl Vcpu for Svm {
         self.block().save.rip
     }
 
-    #[inline(always)]
     fn advance(&mut self) {
         let features = self.features;
         let block = self.block_mut();
         block.save.rip = decode::next_rip(block, features);
         block.control.interrupt_shadow = 0;
+    }
+
+    #[inline(always)]
+    fn advance_over(&mut self, plain: u8) {
+        if self.features.next_rip {
+            self.advance();
+        } else {
+            self.block_mut().advance_by(plain);
+        }
     }
 
     fn advance_by(&mut self, length: u8) {

@@ -62,7 +62,7 @@ pub struct Vmx {
     fresh: bool,
     /// `area` was written since the structure was.
     changed: bool,
-    /// Its registers violate an entry's checks.
+    /// Its registers violate an entry's checks, or the processor refused them.
     refused: bool,
     /// Drop the partition's translations before the next entry.
     flush: bool,
@@ -342,10 +342,10 @@ impl Vcpu for Vmx {
     }
 
     #[inline]
-    fn enter(&mut self, flush: bool) -> Exit {
+    fn enter(&mut self, flush: bool) {
         if self.refused {
             self.flush |= flush;
-            return Exit::InvalidState;
+            return;
         }
         self.before_entry(flush);
         let registers = &raw mut self.registers;
@@ -353,6 +353,13 @@ impl Vcpu for Vmx {
         if unsafe { entry::run(registers, self.launched) } != 0 {
             let error = vmread(Field::INSTRUCTION_ERROR);
             log::error!("a VP cannot be entered: instruction error {error}");
+            self.refused = true;
+        }
+    }
+
+    #[inline]
+    fn exit(&mut self) -> Exit {
+        if self.refused {
             return Exit::InvalidState;
         }
         self.after_exit()

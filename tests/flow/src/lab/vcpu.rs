@@ -22,6 +22,8 @@ pub struct HostVcpu {
     /// Instruction pointer of the hypercall that is under way.
     calling: Option<u64>,
     xcr0: u64,
+    /// Why the guest was left last.
+    left: Option<Exit>,
     /// Events that the guest was given, in the form of the control block.
     pub delivered: Vec<u64>,
 }
@@ -49,42 +51,8 @@ impl HostVcpu {
         self.block.control.virtual_interrupt.pending() && self.block.can_take_interrupt()
     }
 
-    fn take_event(&mut self) {
-        let event = self.block.control.event_injection;
-        if event.valid() {
-            self.delivered.push(event.into_bits());
-            self.block.control.event_injection = EventInfo::new();
-        }
-    }
-}
-
-impl Vcpu for HostVcpu {
-    const FRAMES: usize = 2;
-
-    fn new(frames: &[Spa], slat_root: Spa, tag: u16) -> Self {
-        let mut vp = Self {
-            key: frames[0].as_u64(),
-            tag,
-            root: slat_root.as_u64(),
-            registers: [0; 16],
-            block: Box::new(Vmcb::new_zeroed()),
-            calling: None,
-            xcr0: 1,
-            delivered: Vec::new(),
-        };
-        let setup = Setup {
-            io_permissions: Spa::new(0),
-            msr_permissions: Spa::new(0),
-            slat_root,
-            asid: tag,
-        };
-        state::forget(vp.key);
-        vp.block.prepare(&setup, Features::default());
-        vp.reset(Reset::Init);
-        vp
-    }
-
-    fn enter(&mut self, flush: bool) -> Exit {
+    /// Does what its script says until the guest leaves.
+    fn run(&mut self, flush: bool) -> Exit {
         let state = state::get();
         if flush {
             state.flush(self.tag);
@@ -116,6 +84,50 @@ impl Vcpu for HostVcpu {
                 return exit;
             }
         }
+    }
+
+    fn take_event(&mut self) {
+        let event = self.block.control.event_injection;
+        if event.valid() {
+            self.delivered.push(event.into_bits());
+            self.block.control.event_injection = EventInfo::new();
+        }
+    }
+}
+
+impl Vcpu for HostVcpu {
+    const FRAMES: usize = 2;
+
+    fn new(frames: &[Spa], slat_root: Spa, tag: u16) -> Self {
+        let mut vp = Self {
+            key: frames[0].as_u64(),
+            tag,
+            root: slat_root.as_u64(),
+            registers: [0; 16],
+            block: Box::new(Vmcb::new_zeroed()),
+            calling: None,
+            xcr0: 1,
+            left: None,
+            delivered: Vec::new(),
+        };
+        let setup = Setup {
+            io_permissions: Spa::new(0),
+            msr_permissions: Spa::new(0),
+            slat_root,
+            asid: tag,
+        };
+        state::forget(vp.key);
+        vp.block.prepare(&setup, Features::default());
+        vp.reset(Reset::Init);
+        vp
+    }
+
+    fn enter(&mut self, flush: bool) {
+        self.left = Some(self.run(flush));
+    }
+
+    fn exit(&mut self) -> Exit {
+        self.left.take().expect("an exit after each entry")
     }
 
     fn unpark(&mut self) {}
