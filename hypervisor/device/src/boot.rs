@@ -136,13 +136,14 @@ impl<P: Platform> Devices<P> {
             .iter()
             .any(|it| it.unit.as_ref().is_some_and(Unit::guards_interrupts));
         let devices = devices(topology, &slots);
-        let software = SoftwareTable::new(lps);
+        let interrupts = entries(&slots, capacities);
+        let software = SoftwareTable::new(lps, interrupts);
         let partitions = usize::from(capacities.domains);
         Self {
             groups: groups(topology, &devices),
             faults: fault::Reporter::new(partitions),
             domains: Domains::new(common, capacities.domains.min(names(&slots))),
-            interrupts: Interrupts::new(topology, remapping, lps, entries(&slots, capacities)),
+            interrupts: Interrupts::new(topology, remapping, lps, interrupts),
             units: Units(slots),
             tables,
             config,
@@ -190,6 +191,7 @@ fn unit_slots<P: Platform>(
             segment: facts.segment,
             unit,
             failed: false,
+            flushes: 0,
         };
         (slot, memory)
     };

@@ -214,6 +214,7 @@ impl<P: Platform> Devices<P> {
             next: None,
         };
         let delivery = target.delivery(id, source.level());
+        self.software.forget_arrivals(delivery.interrupt);
         self.software.set(target.lp, vector, Some(delivery));
         if let Err(error) = self.write_entry(&interrupt, pool) {
             self.software.set(target.lp, vector, None);

@@ -51,6 +51,8 @@ pub struct DomainInfo {
     pub pages: u64,
     /// Devices in it.
     pub devices: u32,
+    /// Levels of its table; 0 where it has none any more.
+    pub levels: u8,
 }
 
 /// One remapping unit.
@@ -66,6 +68,8 @@ pub struct UnitInfo {
     pub remaps_interrupts: bool,
     /// What its tables can be; `None` for one that never answered.
     pub geometry: Option<iommu::Geometry>,
+    /// Flushes of domains that it has confirmed.
+    pub flushes: u64,
     /// Faults that it had no room to record.
     pub fault_overflows: u64,
 }
@@ -85,6 +89,8 @@ pub struct InterruptInfo {
     pub lp_vector: Vector,
     /// Whether it is held back.
     pub held: bool,
+    /// How often it has arrived.
+    pub arrivals: u64,
 }
 
 impl<P: Platform> Devices<P> {
@@ -136,6 +142,10 @@ impl<P: Platform> Devices<P> {
             name: domain.name,
             pages: domain.pages,
             devices: domain.devices,
+            levels: self
+                .domains
+                .table(slot)
+                .map_or(0, |(_, table)| table.shape().levels),
         };
         Some((info, slot + 1))
     }
@@ -169,6 +179,7 @@ impl<P: Platform> Devices<P> {
             target: it.target,
             lp_vector: it.vector,
             held: it.held,
+            arrivals: self.software.arrivals(InterruptId(u32::from(slot))),
         };
         Some((info, slot + 1))
     }
@@ -197,6 +208,7 @@ impl<P: Platform> Devices<P> {
             works: unit.is_some() && !slot.failed,
             remaps_interrupts: unit.is_some_and(iommu::Unit::remaps_interrupts),
             geometry: unit.map(iommu::Unit::geometry),
+            flushes: slot.flushes,
             fault_overflows: unit.map_or(0, iommu::Unit::fault_overflows),
         })
     }

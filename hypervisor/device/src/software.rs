@@ -59,16 +59,20 @@ impl Delivery {
 #[derive(Clone, Debug)]
 pub struct SoftwareTable {
     lps: Arc<[[AtomicU64; 256]]>,
+    /// How often each device interrupt has arrived, by its name.
+    arrivals: Arc<[AtomicU64]>,
 }
 
 impl SoftwareTable {
-    /// A table for this many LPs in which no vector means anything.
+    /// A table for this many LPs in which no vector means anything, and for this many device interrupts.
     #[must_use]
-    pub fn new(lps: u16) -> Self {
-        let lps = (0..lps)
-            .map(|_| [const { AtomicU64::new(0) }; 256])
-            .collect();
-        Self { lps }
+    pub fn new(lps: u16, interrupts: u16) -> Self {
+        Self {
+            lps: (0..lps)
+                .map(|_| [const { AtomicU64::new(0) }; 256])
+                .collect(),
+            arrivals: (0..interrupts).map(|_| AtomicU64::new(0)).collect(),
+        }
     }
 
     /// Number of LPs.
@@ -86,6 +90,31 @@ impl SoftwareTable {
             .get(usize::from(lp.0))?
             .get(usize::from(vector.0))?;
         Delivery::decode(slot.load(Ordering::Acquire))
+    }
+
+    /// As [`Self::look_up`], for a vector that the LP has just taken: counted for its interrupt.
+    #[inline]
+    #[must_use]
+    pub fn arrive(&self, lp: LpIndex, vector: Vector) -> Option<Delivery> {
+        let delivery = self.look_up(lp, vector)?;
+        if let Some(arrivals) = self.arrivals.get(delivery.interrupt.0 as usize) {
+            arrivals.fetch_add(1, Ordering::Relaxed);
+        }
+        Some(delivery)
+    }
+
+    /// How often an interrupt has arrived since it was made.
+    #[must_use]
+    pub fn arrivals(&self, id: InterruptId) -> u64 {
+        let arrivals = self.arrivals.get(id.0 as usize);
+        arrivals.map_or(0, |arrivals| arrivals.load(Ordering::Relaxed))
+    }
+
+    /// A name is a new interrupt's: nothing has arrived yet.
+    pub(crate) fn forget_arrivals(&self, id: InterruptId) {
+        if let Some(arrivals) = self.arrivals.get(id.0 as usize) {
+            arrivals.store(0, Ordering::Relaxed);
+        }
     }
 
     pub(crate) fn set(&self, lp: LpIndex, vector: Vector, delivery: Option<Delivery>) {
@@ -122,7 +151,7 @@ mod tests {
 
     #[test]
     fn a_vector_means_nothing_until_set_and_after_it_is_cleared() {
-        let table = SoftwareTable::new(2);
+        let table = SoftwareTable::new(2, 4);
         let (lp, vector) = (LpIndex(1), Vector(0x31));
         assert_eq!(table.look_up(lp, vector), None);
         table.set(lp, vector, Some(SOME));
@@ -133,8 +162,32 @@ mod tests {
     }
 
     #[test]
+    fn arrivals_are_counted_by_interrupt_wherever_it_arrives() {
+        let table = SoftwareTable::new(2, 4);
+        let of = |id| Delivery {
+            interrupt: InterruptId(id),
+            ..SOME
+        };
+        table.set(LpIndex(0), Vector(0x31), Some(of(1)));
+        table.set(LpIndex(1), Vector(0x40), Some(of(1)));
+        table.set(LpIndex(1), Vector(0x31), Some(of(9)));
+        for (lp, vector) in [(0, 0x31), (1, 0x40), (1, 0x31)] {
+            assert!(table.arrive(LpIndex(lp), Vector(vector)).is_some());
+        }
+        assert_eq!(table.arrive(LpIndex(0), Vector(0x40)), None);
+        let counts = [0, 1, 9].map(|id| table.arrivals(InterruptId(id)));
+        assert_eq!(
+            counts,
+            [0, 2, 0],
+            "a name past the end is delivered all the same"
+        );
+        table.forget_arrivals(InterruptId(1));
+        assert_eq!(table.arrivals(InterruptId(1)), 0);
+    }
+
+    #[test]
     fn an_lp_that_does_not_exist_has_no_deliveries() {
-        let table = SoftwareTable::new(1);
+        let table = SoftwareTable::new(1, 4);
         table.set(LpIndex(1), Vector(0x31), Some(SOME));
         assert_eq!(table.look_up(LpIndex(1), Vector(0x31)), None);
     }

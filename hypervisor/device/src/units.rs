@@ -35,6 +35,8 @@ pub(crate) struct UnitSlot<P: Platform> {
     pub(crate) unit: Option<Unit<P::Hardware>>,
     /// It stopped answering, and [`Devices`](crate::Devices) has drawn the consequences.
     pub(crate) failed: bool,
+    /// Flushes of domains that it has confirmed.
+    pub(crate) flushes: u64,
 }
 
 /// All units, by the index that the topology gives them.
@@ -68,6 +70,9 @@ impl<P: Platform> Units<P> {
             // Whatever the reason: what is not confirmed is not flushed.
             if !flushed {
                 return Err(UnitFailed { unit });
+            }
+            if let Some(slot) = self.0.get_mut(usize::from(unit)) {
+                slot.flushes += 1;
             }
         }
         Ok(())

@@ -4,7 +4,7 @@ use abi::device::{Attach, DeviceName, Named};
 use abi::interrupt::{MapInterrupt, MappedInterrupt, Retarget, Target};
 use abi::memory::map_flags;
 use abi::message::kind;
-use abi::vendor::{Fault, fault_kind};
+use abi::vendor::{Fault, Index, InterruptInfo, fault_kind};
 use abi::{Call, Status};
 use address::DeviceId;
 use flow::lab::*;
@@ -322,6 +322,46 @@ fn int_12_a_storm_is_held_back_for_the_rest_of_its_period() {
         delivered[before..].contains(&(1 << 31 | 0x51)),
         "one for what was swallowed: {delivered:x?}"
     );
+}
+
+/// What the root is told of interrupts, domains and units is of each, and moves with what it tells of.
+#[test]
+fn counts_are_each_ones_own() {
+    let lab = Lab::new();
+    let (id, _) = lab.guest(0x2100, 60, 1);
+    give(&lab, id, A);
+    let entries = [0x50, 0x51].map(|vector| interrupt(&lab, id, A, vector));
+    for (entry, times) in entries.iter().zip([1, 3]) {
+        for _ in 0..times {
+            let (lp, vector) = raise(&lab, A, entry).expect("it is mapped");
+            lab.kernel.on_device_interrupt(address::LpIndex(lp), vector);
+        }
+    }
+    let told = |index: u32| -> InterruptInfo {
+        let index = Index {
+            index: index.into(),
+        };
+        lab.call(Call::VendorInterruptInfo, &index).good().get()
+    };
+    let mut counts = [told(0), told(1)].map(|info| (info.vector, info.count));
+    counts.sort_unstable();
+    assert_eq!(counts, [(0x50, 1), (0x51, 3)]);
+    let domain = {
+        let devices = lab.kernel.devices.lock();
+        devices.domain_info(device::DomainName::identity(address::PartitionId(id)))
+    };
+    assert!(domain.is_some_and(|it| (3..=5).contains(&it.levels)));
+    let flushes = || {
+        lab.kernel
+            .devices
+            .lock()
+            .unit_info(0)
+            .map(|unit| unit.flushes)
+    };
+    lab.map(id, WINDOW, &[0x2200], RAM).good();
+    let before = flushes();
+    lab.unmap(id, WINDOW, 1).good();
+    assert!(flushes() > before, "an unmapping is flushed");
 }
 
 fn turns(lab: &Lab, lp: u16, count: usize) {

@@ -108,6 +108,7 @@ impl<M: Machine> Kernel<M> {
                     .map_or(0, |geometry| u32::from(geometry.input_bits)),
                 features: features(&unit),
                 devices: behind,
+                flushes: unit.flushes,
                 faults: unit.fault_overflows,
                 ..IommuInfo::default()
             },
@@ -131,6 +132,7 @@ impl<M: Machine> Kernel<M> {
                 devices: info.devices,
                 pages: info.pages,
                 hardware_id: u32::from(next),
+                levels: u32::from(info.levels),
                 ..DomainInfo::default()
             },
         );
@@ -164,7 +166,7 @@ impl<M: Machine> Kernel<M> {
                 lp_vector: u32::from(info.lp_vector.0),
                 index: info.id.0,
                 kind,
-                count: vp.counters.device_interrupts.get(),
+                count: info.arrivals,
             },
         );
         Ok(Outcome::Done)

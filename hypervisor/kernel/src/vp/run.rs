@@ -314,7 +314,7 @@ impl<M: Machine> Kernel<M> {
 
     /// Interrupt handlers call this: a device interrupt arrived at a vector of this LP. Returns whether anybody has it.
     pub fn on_device_interrupt(&self, lp: LpIndex, vector: u8) -> bool {
-        let Some(delivery) = self.arrivals.look_up(lp, Vector(vector)) else {
+        let Some(delivery) = self.arrivals.arrive(lp, Vector(vector)) else {
             return false;
         };
         if self
