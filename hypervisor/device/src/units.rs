@@ -22,8 +22,13 @@ impl UnitSet {
         self.0 & 1u64.checked_shl(u32::from(unit)).unwrap_or(0) != 0
     }
 
-    fn iter(self) -> impl Iterator<Item = u16> {
-        (0..MAX_UNITS as u16).filter(move |&unit| self.contains(unit))
+    fn iter(mut self) -> impl Iterator<Item = u16> {
+        core::iter::from_fn(move || {
+            let unit = self.0.trailing_zeros();
+            // Of the empty set: no bit, and none to clear.
+            self.0 &= self.0.checked_sub(1)?;
+            Some(unit as u16)
+        })
     }
 }
 
