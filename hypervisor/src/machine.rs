@@ -1,5 +1,6 @@
 //! The seams that the kernel stands on, on real hardware.
 
+use core::mem::ManuallyDrop;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use address::{LpIndex, Spa};
@@ -27,7 +28,9 @@ static BOOT_TICKS: AtomicU64 = AtomicU64::new(0);
 
 /// Puts the kernel where interrupt handlers and the other LPs find it.
 pub fn install(kernel: Kernel<Machine>) -> &'static Kernel<Machine> {
-    KERNEL.call_once(|| kernel)
+    // Never taken apart: no code for that either.
+    let kernel = ManuallyDrop::new(kernel);
+    KERNEL.call_once(|| ManuallyDrop::into_inner(kernel))
 }
 
 /// The kernel, once there is one.

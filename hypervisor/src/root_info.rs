@@ -104,7 +104,7 @@ fn ranges(facts: &Facts, platform: &Platform, most: usize) -> Vec<Range> {
             "the memory map has {} ranges; the root agent sees {most}",
             all.len()
         );
-        all.sort_by_key(|range| {
+        all.sort_unstable_by_key(|range| {
             (
                 range.kind == range_kind::RESERVED,
                 core::cmp::Reverse(range.length),
@@ -112,7 +112,7 @@ fn ranges(facts: &Facts, platform: &Platform, most: usize) -> Vec<Range> {
         });
         all.truncate(most);
     }
-    all.sort_by_key(|range| range.start);
+    all.sort_unstable_by_key(|range| range.start);
     all
 }
 

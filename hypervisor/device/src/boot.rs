@@ -314,7 +314,7 @@ fn devices<P: Platform>(topology: &Topology, slots: &[UnitSlot<P>]) -> Box<[Devi
         faults: fault::Account::default(),
     };
     let mut devices: Vec<Device> = topology.functions.iter().enumerate().map(make).collect();
-    devices.sort_by_key(|device| device.id);
+    devices.sort_unstable_by_key(|device| device.id);
     devices.into_boxed_slice()
 }
 

@@ -104,8 +104,14 @@ impl<M: Machine> Kernel<M> {
         };
         let cell = kernel.partitions.create_root(kernel.machine.now());
         kernel.fill_reserve(cell, boot.reserve);
-        kernel.map_root(cell, boot.root_map)?;
-        Ok(kernel)
+        match kernel.map_root(cell, boot.root_map) {
+            Ok(()) => Ok(kernel),
+            Err(error) => {
+                // The machine stops: nobody needs what it is made of, nor the code that would give it back.
+                core::mem::forget(kernel);
+                Err(error)
+            }
+        }
     }
 
     fn fill_reserve(&self, cell: &PartitionCell, reserve: &[(Spa, u64)]) {
