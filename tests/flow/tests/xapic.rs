@@ -268,6 +268,22 @@ fn mem_06_nothing_is_mapped_where_the_registers_are() {
     assert_eq!(lab.read_msr(child, abi::msr::HYPERCALL), 0x20_0001);
 }
 
+/// Bytes that the processor captured count, whatever is in memory by now; too few of them do not.
+#[test]
+fn cpu_12_captured_bytes_are_the_instruction_where_they_are_enough() {
+    let lab = Lab::new();
+    let (_, child, _) = pair(&lab);
+    let captured = |bytes: &[u8]| lab.with_vp(child.slot, |vp| vp.vcpu.captured = bytes.to_vec());
+    lab.with_vp(child.slot, |vp| vp.vcpu.set_gpr(Gpr::Rax, 0x60));
+    captured(&STORE[..1]);
+    assert_eq!(step(&lab, child, &STORE, access(0x80, Access::Write)), 2);
+    let mut whole = [0x90; 15];
+    whole[..2].copy_from_slice(&LOAD);
+    captured(&whole);
+    assert_eq!(step(&lab, child, &STORE, access(0x80, Access::Read)), 2);
+    assert_eq!(lab.with_vp(child.slot, |vp| vp.vcpu.gpr(Gpr::Rax)), 0x60);
+}
+
 /// In x2APIC mode, and with the APIC off, the page is as empty as any other.
 #[test]
 fn cpu_05_in_other_modes_the_page_is_empty() {

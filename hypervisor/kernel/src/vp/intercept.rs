@@ -16,6 +16,7 @@ use super::inbox::Request;
 use super::local_apic::Answer;
 use super::run::Running;
 use super::{Vp, VpSlot};
+use crate::gva::MAX_INSTRUCTION;
 use crate::seams::Machine;
 use crate::{Kernel, notices};
 
@@ -78,7 +79,8 @@ impl<M: Machine> Kernel<M> {
             return;
         };
         let (mut instruction, mut count) = running.vp.vcpu.instruction_bytes();
-        if count == 0 && access.access != Access::Execute {
+        // Hardware may have captured nothing, or only what lay before the end of a page.
+        if usize::from(count) < MAX_INSTRUCTION && access.access != Access::Execute {
             (instruction, count) = self.fetch(slat, &running.vp.vcpu);
         }
         let mapped = slat

@@ -22,6 +22,8 @@ pub struct HostVcpu {
     /// Instruction pointer of the hypercall that is under way.
     calling: Option<u64>,
     xcr0: u64,
+    /// What the processor captured of the instruction that it leaves at.
+    pub captured: Vec<u8>,
     /// Why the guest was left last.
     left: Option<Exit>,
     /// Events that the guest was given, in the form of the control block.
@@ -107,6 +109,7 @@ impl Vcpu for HostVcpu {
             block: Box::new(Vmcb::new_zeroed()),
             calling: None,
             xcr0: 1,
+            captured: Vec::new(),
             left: None,
             delivered: Vec::new(),
         };
@@ -236,7 +239,9 @@ impl Vcpu for HostVcpu {
     }
 
     fn instruction_bytes(&self) -> ([u8; 15], u8) {
-        ([0; 15], 0)
+        let mut bytes = [0; 15];
+        bytes[..self.captured.len()].copy_from_slice(&self.captured);
+        (bytes, self.captured.len() as u8)
     }
 
     fn read_msr(&self, index: u32) -> Option<u64> {
