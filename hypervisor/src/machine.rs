@@ -99,6 +99,11 @@ impl kernel::Machine for Machine {
     }
 
     fn idle(&self) {
+        if vp::has_timer() {
+            // That one stands still without a guest.
+            let deadline = clock::deadline();
+            clock::set_deadline((deadline != u64::MAX).then_some(deadline));
+        }
         cpu::wait_for_interrupt();
     }
 
@@ -117,7 +122,11 @@ impl kernel::Machine for Machine {
 
     #[inline]
     fn arm_timer(&self, deadline: u64) {
-        clock::set_deadline((deadline != u64::MAX).then_some(deadline));
+        if vp::has_timer() {
+            clock::note_deadline(deadline);
+        } else {
+            clock::set_deadline((deadline != u64::MAX).then_some(deadline));
+        }
     }
 
     fn input(&self, port: u16, size: u8) -> u32 {

@@ -5,7 +5,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 
 use spin::Once;
 
-use super::apic;
+use super::{apic, per_lp};
 use crate::facts::Facts;
 
 /// Assumed where no timer of the machine answered the loader: waits get longer or shorter, nothing breaks.
@@ -97,6 +97,20 @@ pub fn set_deadline(deadline: Option<u64>) {
     let ticks = (u128::from(left) * u128::from(rates().apic_per_tsc)) >> 32;
     // At least one tick: zero would stop the timer instead.
     apic::set_timer(u32::try_from(ticks + 1).unwrap_or(u32::MAX));
+}
+
+/// Notes when this LP's timer is due, [`u64::MAX`] for never, and leaves the timer alone.
+#[inline]
+pub fn note_deadline(deadline: u64) {
+    if let Some(lp) = per_lp::current() {
+        lp.deadline.store(deadline, Ordering::Relaxed);
+    }
+}
+
+/// What was noted on this LP.
+#[inline]
+pub fn deadline() -> u64 {
+    per_lp::current().map_or(u64::MAX, |lp| lp.deadline.load(Ordering::Relaxed))
 }
 
 /// Waits this long.

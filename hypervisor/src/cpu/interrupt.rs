@@ -111,6 +111,13 @@ pub fn take(number: Vector) {
     apic::end_of_interrupt();
 }
 
+/// Tells the kernel that this LP's deadline has come, by no interrupt.
+pub fn note_deadline() {
+    if let Some(kernel) = machine::kernel() {
+        kernel.on_timer(per_lp::current_index());
+    }
+}
+
 fn exception(number: u64, frame: &Frame) -> ! {
     let address = Cr2::read_raw();
     panic!("exception {number}, CR2 {address:#x}{frame}");

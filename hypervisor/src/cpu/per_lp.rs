@@ -32,6 +32,8 @@ pub struct Lp {
     pub checked_in: AtomicBool,
     /// NMIs taken.
     pub nmis: AtomicU64,
+    /// When its timer is due, in TSC ticks: for what runs guests with a timer of its own.
+    pub deadline: AtomicU64,
 }
 
 static LPS: [RwLock<Option<&'static Lp>>; MOST] = [const { RwLock::new(None) }; MOST];
@@ -50,6 +52,7 @@ pub fn create(apic_id: ApicId) -> &'static Lp {
         tables: gdt::Tables::new(state),
         checked_in: AtomicBool::new(false),
         nmis: AtomicU64::new(0),
+        deadline: AtomicU64::new(u64::MAX),
     }));
     lp.itself.store(&raw const *lp as u64, Ordering::Relaxed);
     lp

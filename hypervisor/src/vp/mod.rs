@@ -87,6 +87,15 @@ pub fn tags() -> u32 {
     }
 }
 
+/// Whether guests are left by themselves at their LP's deadline ([`clock::deadline`](crate::cpu::clock::deadline)).
+#[inline]
+pub fn has_timer() -> bool {
+    match dialect() {
+        Dialect::Svm => false,
+        Dialect::Vmx => vmx::has_timer(),
+    }
+}
+
 /// The format of the tables that [`Vcpu::new`] takes the root of.
 pub fn slat_kind() -> SlatKind {
     match dialect() {
@@ -97,7 +106,10 @@ pub fn slat_kind() -> SlatKind {
 
 /// The instruction of a hypercall, and a return.
 pub fn hypercall_code() -> &'static [u8] {
-    &svm::HYPERCALL
+    match dialect() {
+        Dialect::Svm => &svm::HYPERCALL,
+        Dialect::Vmx => &vmx::HYPERCALL,
+    }
 }
 
 /// A VP's processor state in the dialect of this machine.

@@ -102,6 +102,13 @@ pub fn halt_forever() -> ! {
     }
 }
 
+/// Turns interrupts on and off again, for ever: none is ever taken, because STI takes effect after the instruction that
+/// follows.
+pub fn spin_in_shadow() -> ! {
+    // SAFETY: takes no interrupt and touches nothing.
+    unsafe { asm!("2: sti", "cli", "jmp 2b", options(nostack, nomem, noreturn)) }
+}
+
 /// Tells the processor that this is a spin loop.
 pub fn pause() {
     core::hint::spin_loop();

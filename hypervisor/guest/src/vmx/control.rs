@@ -105,21 +105,32 @@ pub mod secondary {
 /// Bit of the entry controls: the guest is in IA-32e mode.
 pub const ENTRY_LONG_MODE: u32 = 1 << 9;
 
-/// Pin-based controls: interrupts and NMIs leave, and the processor keeps track of the guest's own NMIs.
+/// Bits of the pin-based controls.
+pub mod pin {
+    /// Leave when the timer has run down.
+    pub const PREEMPTION_TIMER: u32 = 1 << 6;
+}
+
+/// Pin-based controls: interrupts and NMIs leave, and the processor keeps track of the guest's own NMIs; `timer`: the
+/// preemption timer is wanted.
 ///
 /// # Errors
 /// The name of what the processor lacks; so with all fields.
-pub const fn pin(capability: Capability) -> Result<u32, &'static str> {
+pub const fn pin(capability: Capability, timer: bool) -> Result<u32, &'static str> {
     let required = [
         (1 << 0, "VMX without external-interrupt exiting"),
         (1 << 3, "VMX without NMI exiting"),
         (1 << 5, "VMX without virtual NMIs"),
     ];
-    let forbidden = [
-        (1 << 6, "VMX that insists on its preemption timer"),
-        (1 << 7, "VMX that insists on posted interrupts"),
-    ];
-    capability.adjust(&required, 0, &forbidden)
+    let posted = (1 << 7, "VMX that insists on posted interrupts");
+    if timer {
+        return capability.adjust(&required, pin::PREEMPTION_TIMER, &[posted]);
+    }
+    let insists = (
+        pin::PREEMPTION_TIMER,
+        "VMX that insists on its preemption timer",
+    );
+    capability.adjust(&required, 0, &[insists, posted])
 }
 
 /// Primary processor-based controls.
@@ -213,7 +224,8 @@ mod tests {
     #[test]
     fn what_the_processor_insists_on_is_set_and_nothing_more() {
         // As reported by a Skylake-X.
-        assert_eq!(pin(offer(0x16, 0xff)), Ok(0x3f));
+        assert_eq!(pin(offer(0x16, 0xff), false), Ok(0x3f));
+        assert_eq!(pin(offer(0x16, 0xff), true), Ok(0x7f));
         assert_eq!(primary(offer(0x0400_6172, 0xfff9_fffe)), Ok(0xb520_6df2));
         assert_eq!(secondary(offer(0, 0x0257_7fff)), Ok(0x14ea));
         assert_eq!(exit(offer(0x0003_6dfb, 0x01ff_ffff)), Ok(0x003f_effb | 4));
@@ -226,9 +238,10 @@ mod tests {
         assert!(secondary(offer(0, !secondary::VPID)).is_err_and(|s| s.contains("VPID")));
         let unrestricted = secondary(offer(0, !secondary::UNRESTRICTED_GUEST));
         assert!(unrestricted.is_err_and(|s| s.contains("unrestricted")));
-        assert!(pin(offer(0, !(1 << 5))).is_err_and(|s| s.contains("NMI")));
+        assert!(pin(offer(0, !(1 << 5)), true).is_err_and(|s| s.contains("NMI")));
         assert!(primary(offer(0, !primary::NMI_WINDOW)).is_err());
         assert!(primary(offer(primary::CR3_LOAD, u32::MAX)).is_err_and(|s| s.contains("CR3")));
+        assert!(pin(offer(1 << 6, u32::MAX), false).is_err_and(|s| s.contains("timer")));
         assert!(exit(offer(0, !(1 << 15))).is_err());
         assert!(entry(offer(0, !ENTRY_LONG_MODE)).is_err());
     }
@@ -238,5 +251,6 @@ mod tests {
         let least =
             secondary::EPT | secondary::VPID | secondary::WBINVD | secondary::UNRESTRICTED_GUEST;
         assert_eq!(secondary(offer(0, least)), Ok(least));
+        assert_eq!(pin(offer(0, 0x29), true), Ok(0x29));
     }
 }

@@ -1,11 +1,13 @@
 //! Intel SDM volume 3, appendix A: VMX capabilities.
 
 use super::control::{self, Capability};
+use super::timer;
 
 /// Indices of the MSRs that say what VMX offers.
 #[allow(missing_docs)]
 pub mod msr {
     pub const BASIC: u32 = 0x480;
+    pub const MISC: u32 = 0x485;
     pub const CR0_FIXED_0: u32 = 0x486;
     pub const CR4_FIXED_0: u32 = 0x488;
     pub const CR4_FIXED_1: u32 = 0x489;
@@ -36,6 +38,8 @@ pub struct Features {
     pub invept_single: bool,
     /// INVVPID can name one tag; it can name all otherwise.
     pub invvpid_single: bool,
+    /// Bits of the TSC that a tick of the preemption timer stands for; `None`: there is no such timer.
+    pub timer_shift: Option<u8>,
     /// Bits that the processor allows in CR4.
     pub cr4_allowed: u64,
 }
@@ -93,16 +97,19 @@ impl Features {
         let primary = control::primary(capability(msr::TRUE_PRIMARY))?;
         let secondary = control::secondary(capability(msr::SECONDARY))?;
         let (invept_single, invvpid_single) = invalidation(read(msr::EPT_VPID))?;
+        let shift = timer::shift(cpuid(1, 0)[0], read(msr::MISC));
+        let pin = control::pin(capability(msr::TRUE_PIN), shift.is_some())?;
         fixed_bits(read(msr::CR0_FIXED_0), read(msr::CR4_FIXED_0))?;
         Ok(Self {
             revision: vmx as u32 & 0x7fff_ffff,
-            pin: control::pin(capability(msr::TRUE_PIN))?,
+            pin,
             primary,
             secondary,
             exit: control::exit(capability(msr::TRUE_EXIT))?,
             entry: control::entry(capability(msr::TRUE_ENTRY))?,
             invept_single,
             invvpid_single,
+            timer_shift: shift.filter(|_| pin & control::pin::PREEMPTION_TIMER != 0),
             cr4_allowed: read(msr::CR4_FIXED_1),
         })
     }
@@ -158,6 +165,7 @@ mod tests {
     fn skylake(index: u32) -> u64 {
         match index {
             msr::BASIC => 0x00da_0400_0000_0012,
+            msr::MISC => 0x7004_c1e5,
             msr::CR0_FIXED_0 => 0x8000_0021,
             msr::CR4_FIXED_0 => 0x2000,
             msr::CR4_FIXED_1 => 0x0037_67ff,
@@ -176,7 +184,8 @@ mod tests {
         let Ok(features) = Features::detect(cpuid, skylake) else {
             panic!("all is there");
         };
-        assert_eq!((features.revision, features.pin), (0x12, 0x3f));
+        assert_eq!((features.revision, features.pin), (0x12, 0x7f));
+        assert_eq!(features.timer_shift, Some(5));
         assert!(features.invept_single && features.invvpid_single);
     }
 
@@ -196,6 +205,8 @@ mod tests {
         assert!(without(msr::EPT_VPID, 1 << 17).is_err_and(|s| s.contains("1 GiB")));
         assert!(without(msr::EPT_VPID, 3 << 41).is_err_and(|s| s.contains("INVVPID")));
         assert!(without(msr::SECONDARY, 1 << (32 + 7)).is_err_and(|s| s.contains("unrestricted")));
+        let no_timer = without(msr::TRUE_PIN, 1 << (32 + 6)).map(|f| f.timer_shift);
+        assert_eq!(no_timer, Ok(None));
         let all_only = without(msr::EPT_VPID, 1 << 25).map(|f| f.invept_single);
         assert_eq!(all_only, Ok(false));
     }

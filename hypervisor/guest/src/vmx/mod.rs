@@ -17,6 +17,7 @@ mod registers;
 mod reset;
 pub mod save;
 pub mod segment;
+pub mod timer;
 pub mod window;
 
 pub use checks::Limits;

@@ -60,3 +60,8 @@ pub fn enable(region: Spa) -> Result<(), &'static str> {
         Err("VMXON is refused")
     }
 }
+
+/// Whether a guest is left by itself at its LP's deadline.
+pub fn has_timer() -> bool {
+    features().timer_shift.is_some()
+}

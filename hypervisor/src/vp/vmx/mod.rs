@@ -3,8 +3,13 @@
 mod entry;
 mod host;
 mod instruction;
+mod round;
+mod state;
 mod structure;
 mod vcpu;
 
-pub use host::{HOST_FRAMES, TAGS, check, enable};
+pub use host::{HOST_FRAMES, TAGS, check, enable, has_timer};
 pub use vcpu::Vmx;
+
+/// VMCALL; RET.
+pub const HYPERCALL: [u8; 4] = [0x0f, 0x01, 0xc1, 0xc3];

@@ -4,30 +4,21 @@
 //! read, write or free it. Between unpark and park they stand in the processor and in the structure, which is the LP's current
 //! one.
 
-use core::arch::asm;
 use core::ptr::NonNull;
 
 use abi::register as name;
-use address::{Spa, Vector};
+use address::Spa;
 use guest::msr::index;
-use guest::vmx::control::ENTRY_LONG_MODE;
-use guest::vmx::control_register::{self, CR0_PE, Outcome};
-use guest::vmx::event::kind;
-use guest::vmx::exit_info::ControlRegisterInfo;
+use guest::vmx::control_register::CR0_PE;
 use guest::vmx::save::segment;
 use guest::vmx::segment::LONG;
-use guest::vmx::{
-    Delivery, EptPointer, EventInfo, Features, Field, Limits, SaveArea, Window, decode, exit_code,
-    window,
-};
+use guest::vmx::{Delivery, EptPointer, Features, Field, Limits, SaveArea, Window, decode, window};
 use guest::{Event, Exit, Gpr, Reset, Vcpu};
-use x86_64::registers::control::Cr2;
 
 use super::entry::{self, Registers};
 use super::host;
-use super::instruction::{self, Scope, vmread, vmwrite};
-use super::structure::{self, Setup};
-use crate::cpu::{interrupt, msr};
+use super::instruction::{self, Scope, vmread};
+use super::structure::Setup;
 use crate::vp::cpuid;
 use crate::vp::extended::Extended;
 
@@ -35,270 +26,40 @@ use crate::vp::extended::Extended;
 const TASK_PRIORITY: usize = 0x80;
 const RFLAGS_TF: u64 = 1 << 8;
 const SINGLE_STEP: u64 = 1 << 14;
-const DR7_GENERAL_DETECT: u64 = 1 << 13;
 /// The interface has no DR4 and DR5: DR6 follows DR3.
 const DR4: u32 = name::DR0 + 4;
 
 /// A VP.
 pub struct Vmx {
-    registers: Registers,
-    area: SaveArea,
-    structure: Spa,
-    apic_page: NonNull<u8>,
-    setup: Setup,
-    features: Features,
-    limits: Limits,
-    extended: Extended,
+    pub(super) registers: Registers,
+    pub(super) area: SaveArea,
+    pub(super) structure: Spa,
+    pub(super) apic_page: NonNull<u8>,
+    pub(super) setup: Setup,
+    pub(super) features: Features,
+    pub(super) limits: Limits,
+    pub(super) extended: Extended,
     /// To be delivered at the next entry.
-    pending: Delivery,
-    window: Window,
+    pub(super) pending: Delivery,
+    pub(super) window: Window,
     /// What of `window` the structure has.
-    loaded: Window,
+    pub(super) loaded: Window,
     /// Its structure is this LP's current one.
-    live: bool,
+    pub(super) live: bool,
     /// It has been entered since then.
-    launched: bool,
+    pub(super) launched: bool,
     /// Its structure has no controls yet.
-    fresh: bool,
+    pub(super) fresh: bool,
     /// `area` was written since the structure was.
-    changed: bool,
+    pub(super) changed: bool,
     /// Its registers violate an entry's checks, or the processor refused them.
-    refused: bool,
+    pub(super) refused: bool,
     /// Drop the partition's translations before the next entry.
-    flush: bool,
+    pub(super) flush: bool,
 }
 
 // SAFETY: the frames behind the pointers are this VP's alone, and no LP's own state is kept in it while it is parked.
 unsafe impl Send for Vmx {}
-
-impl Vmx {
-    /// A field's value, from where it stands now.
-    #[inline]
-    fn field(&self, field: Field, parked: u64) -> u64 {
-        if self.live { vmread(field) } else { parked }
-    }
-
-    #[inline]
-    fn put(&mut self, field: Field, value: u64) {
-        // SAFETY: guest state, an event or a window: nothing that leads out of the partition.
-        unsafe { vmwrite(field, value) };
-    }
-
-    #[inline]
-    fn interruptibility(&self) -> u64 {
-        self.field(Field::GUEST_INTERRUPTIBILITY, self.area.interruptibility)
-    }
-
-    fn code_rights(&self) -> u64 {
-        let parked = self.area.segments[segment::CS].access_rights;
-        let field = Field::GUEST_ACCESS_RIGHTS.of_segment(segment::CS as u32);
-        self.field(field, parked.into())
-    }
-
-    fn efer(&self) -> u64 {
-        self.field(Field::GUEST_EFER, self.area.efer)
-    }
-
-    /// All registers, wherever they stand.
-    fn snapshot(&self) -> SaveArea {
-        let mut area = self.area;
-        if self.live {
-            area.read(vmread);
-            area.cr2 = Cr2::read_raw();
-            area.dr6 = read_dr6();
-            for (register, value) in switched_msrs(&mut area) {
-                *value = msr::read(register);
-            }
-        }
-        area
-    }
-
-    /// Puts registers into the processor and the current structure.
-    fn load(&mut self, mut area: SaveArea) {
-        // SAFETY: guest state, which cannot lead out of the partition.
-        area.write(|field, value| unsafe {
-            vmwrite(field, value);
-        });
-        let long = if area.in_long_mode() {
-            ENTRY_LONG_MODE
-        } else {
-            0
-        };
-        self.put(Field::ENTRY_CONTROLS, (self.features.entry | long).into());
-        self.load_processor(&mut area);
-        self.refused = !area.violations(&self.limits).is_empty();
-        self.changed = false;
-    }
-
-    /// The part of [`Self::load`] that the structure does not hold.
-    fn load_processor(&mut self, area: &mut SaveArea) {
-        // SAFETY: the hypervisor uses none of these registers; the values are canonical.
-        unsafe {
-            asm!("mov cr2, {0}", "mov dr6, {1}", in(reg) area.cr2, in(reg) area.dr6,
-                options(nomem, nostack, preserves_flags));
-            for (register, value) in switched_msrs(area) {
-                msr::write(register, *value);
-            }
-        }
-    }
-
-    /// Changes registers, wherever they stand.
-    fn change<T>(&mut self, change: impl FnOnce(&mut SaveArea) -> T) -> T {
-        let mut area = self.snapshot();
-        let result = change(&mut area);
-        if self.live {
-            self.load(area);
-        } else {
-            self.area = area;
-            self.changed = true;
-        }
-        result
-    }
-
-    fn inject_nmi(&mut self) {
-        if self.pending.info.valid() || !window::takes_nmi(self.interruptibility()) {
-            self.window.request_nmi(true);
-        } else {
-            self.pending = Delivery::of(Event::Nmi, true);
-        }
-    }
-
-    #[inline]
-    fn before_entry(&mut self, flush: bool) {
-        if flush || self.flush {
-            self.flush = false;
-            let scope = if self.features.invept_single {
-                Scope::Single
-            } else {
-                Scope::All
-            };
-            instruction::invept(scope, self.setup.tables.into_bits());
-        }
-        if self.pending.info.valid() {
-            self.give_event();
-        }
-        if self.window != self.loaded {
-            self.loaded = self.window;
-            let controls = self.features.primary | self.window.controls;
-            self.put(Field::PRIMARY_CONTROLS, controls.into());
-            self.put(Field::TPR_THRESHOLD, self.window.threshold.into());
-        }
-    }
-
-    fn give_event(&mut self) {
-        let Delivery { info, error_code } = self.pending;
-        if info.kind() == kind::NMI {
-            // Being delivered for the second time, it has blocked itself.
-            let state = self.interruptibility() & !(window::NMI_BLOCKED | window::SHADOW);
-            self.put(Field::GUEST_INTERRUPTIBILITY, state);
-        }
-        if info.has_error_code() {
-            self.put(Field::ENTRY_EVENT_ERROR, error_code.into());
-        }
-        self.put(Field::ENTRY_EVENT, info.into_bits().into());
-    }
-
-    #[inline]
-    fn after_exit(&mut self) -> Exit {
-        let reason = vmread(Field::EXIT_REASON) as u32;
-        self.pending = Delivery::default();
-        if reason & exit_code::ENTRY_FAILURE == 0 {
-            self.launched = true;
-            let vectoring = EventInfo::from_bits(vmread(Field::VECTORING_EVENT) as u32);
-            if vectoring.valid() {
-                let error_code = vmread(Field::VECTORING_EVENT_ERROR) as u32;
-                self.pending = Delivery::again(vectoring, error_code);
-            }
-            if decode::nmi_stays_blocked(reason, vectoring.valid(), vmread) {
-                let state = self.interruptibility() | window::NMI_BLOCKED;
-                self.put(Field::GUEST_INTERRUPTIBILITY, state);
-            }
-        }
-        let exit = decode::exit(reason, vmread);
-        match exit {
-            Exit::Host => self.host_exit(reason),
-            Exit::InterruptWindow => self.window.request(false),
-            Exit::Exception { vector: 1, .. } => self.note_debug(),
-            Exit::InvalidState | Exit::Unknown(_) => self.say(reason),
-            _ => {}
-        }
-        exit
-    }
-
-    #[cold]
-    fn say(&self, reason: u32) {
-        let qualification = vmread(Field::EXIT_QUALIFICATION);
-        log::error!("a VP cannot go on: exit reason {reason:#x}, qualification {qualification:#x}");
-    }
-
-    fn host_exit(&mut self, reason: u32) {
-        match reason {
-            exit_code::EXTERNAL_INTERRUPT => {
-                interrupt::take(Vector(vmread(Field::EXIT_EVENT) as u8));
-            }
-            exit_code::EXCEPTION_OR_NMI => entry::take_nmi(),
-            exit_code::NMI_WINDOW => {
-                self.window.request_nmi(false);
-                self.pending = Delivery::of(Event::Nmi, true);
-            }
-            exit_code::CONTROL_REGISTER => self.control_register(),
-            _ => {}
-        }
-    }
-
-    fn control_register(&mut self) {
-        let info = ControlRegisterInfo::from_bits(vmread(Field::EXIT_QUALIFICATION));
-        let value = self.gpr(Gpr::from_number(info.gpr()));
-        match control_register::access(info, value, vmread(Field::CR0_SHADOW)) {
-            Outcome::Again(shadow) => self.put(Field::CR0_SHADOW, shadow),
-            Outcome::Fault => self.inject(Event::GENERAL_PROTECTION),
-            Outcome::Unknown => self.refused = true,
-        }
-    }
-
-    /// A debug exception that leaves the guest does not write DR6 and DR7; the one that is injected does not either.
-    fn note_debug(&mut self) {
-        let status = decode::debug_status(read_dr6(), vmread(Field::EXIT_QUALIFICATION));
-        // SAFETY: the hypervisor does not use the register.
-        unsafe { asm!("mov dr6, {}", in(reg) status, options(nomem, nostack, preserves_flags)) };
-        let control = vmread(Field::GUEST_DR7) & !DR7_GENERAL_DETECT;
-        self.put(Field::GUEST_DR7, control);
-    }
-
-    /// Makes the structure this LP's current one.
-    fn take_structure(&mut self) {
-        // SAFETY: the structure is this VP's and active nowhere: `new` and `park` leave it so.
-        unsafe {
-            if self.fresh {
-                instruction::vmclear(self.structure);
-            }
-            instruction::vmptrld(self.structure);
-        }
-        if self.fresh {
-            self.fresh = false;
-            structure::write_controls(&self.setup, &self.features);
-        }
-        structure::write_host();
-    }
-}
-
-/// The MSRs that neither entry nor exit switches, with their place.
-fn switched_msrs(area: &mut SaveArea) -> [(u32, &mut u64); 5] {
-    [
-        (index::STAR, &mut area.star),
-        (index::LSTAR, &mut area.lstar),
-        (index::CSTAR, &mut area.cstar),
-        (index::SFMASK, &mut area.sfmask),
-        (index::KERNEL_GS_BASE, &mut area.kernel_gs_base),
-    ]
-}
-
-fn read_dr6() -> u64 {
-    let value;
-    // SAFETY: reading a debug register changes nothing.
-    unsafe { asm!("mov {}, dr6", out(reg) value, options(nomem, nostack, preserves_flags)) };
-    value
-}
 
 impl Vcpu for Vmx {
     const FRAMES: usize = 3;

@@ -12,9 +12,12 @@ fn ticks(micros: u64) -> u32 {
     u32::try_from(ticks).unwrap_or(u32::MAX).max(1)
 }
 
-/// CPU-29. Does not come back.
-pub fn spin(_line: CommandLine<'_>) -> bool {
+/// CPU-29. Does not come back. With `shadow` interrupts are turned on and off again before one could be taken.
+pub fn spin(line: CommandLine<'_>) -> bool {
     println!("probe: spin begins");
+    if line.has("shadow") {
+        cpu::spin_in_shadow();
+    }
     cpu::disable_interrupts();
     loop {
         core::hint::black_box(0);
