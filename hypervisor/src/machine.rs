@@ -98,6 +98,17 @@ impl kernel::Machine for Machine {
         }
     }
 
+    fn notify(&self, lp: LpIndex) {
+        let vector = if vp::takes_posts() {
+            apic::vector::NOTIFY
+        } else {
+            apic::vector::KICK
+        };
+        if let Some(lp) = per_lp::get(lp) {
+            apic::send(lp.apic_id, vector);
+        }
+    }
+
     fn idle(&self) {
         if vp::has_timer() {
             // That one stands still without a guest.

@@ -18,6 +18,8 @@ pub enum Exit {
     ReadMsr,
     /// WRMSR; index in RCX, value in EDX:EAX.
     WriteMsr,
+    /// A self-IPI with a vector below 16, which a processor that serves interrupts has stepped over already.
+    IllegalSelfInterrupt,
     /// HLT.
     Halt,
     /// PAUSE, or too many of them.

@@ -3,6 +3,7 @@
 use address::Spa;
 
 use crate::Exit;
+use crate::apic::{LocalApic, Posted};
 
 /// A general-purpose register, numbered as instructions encode it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -162,6 +163,34 @@ pub trait Vcpu {
     fn task_priority(&self) -> u8;
     /// Writes the task priority register, 0 to 15.
     fn set_task_priority(&mut self, class: u8);
+
+    /// Whether the processor serves the VP's interrupts by itself: it delivers what it was handed as soon as the guest can
+    /// take it, and ends services, all without an exit. Neither [`Vcpu::inject`] nor windows are for interrupts then.
+    fn serves_interrupts(&self) -> bool {
+        false
+    }
+    /// Has the processor serve interrupts where it can and `apic` allows it, or stop doing so: to be called after what may
+    /// have changed `apic`'s mind.
+    fn serve(&mut self, apic: &mut LocalApic) {
+        let _ = apic;
+    }
+    /// Hands all of `apic`'s requests and services to the processor that serves them.
+    fn hand_over(&mut self, apic: &mut LocalApic) {
+        let _ = apic;
+    }
+    /// Takes them back, so that `apic` may be asked about them; they are handed over again before the next entry.
+    fn take_back(&mut self, apic: &mut LocalApic) {
+        let _ = apic;
+    }
+    /// Where interrupts for this VP are left: a processor that serves them may take them from there by itself, as long as the
+    /// VP lives.
+    fn post_to(&mut self, posted: &Posted) {
+        let _ = posted;
+    }
+    /// Whether an interrupt that was handed over waits only for the guest to take interrupts.
+    fn holds_interrupt(&self) -> bool {
+        false
+    }
 
     /// Sets the state after INIT or a start-up IPI.
     fn reset(&mut self, to: Reset);

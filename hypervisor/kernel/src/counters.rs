@@ -105,7 +105,7 @@ pub const fn exit_index(exit: &Exit) -> usize {
         Exit::Cpuid => 2,
         Exit::Hypercall => 3,
         Exit::ReadMsr => 4,
-        Exit::WriteMsr => 5,
+        Exit::WriteMsr | Exit::IllegalSelfInterrupt => 5,
         Exit::Halt => 6,
         Exit::Pause => 7,
         Exit::Port(_) => 8,

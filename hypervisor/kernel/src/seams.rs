@@ -36,6 +36,10 @@ pub trait Machine: Sized + Sync + 'static {
     fn current_lp(&self) -> LpIndex;
     /// Makes an LP leave the guest, or wake up from [`Machine::idle`], soon.
     fn kick(&self, lp: LpIndex);
+    /// Has the VP that runs on an LP take the interrupts that were left for it: without an exit where the machine knows how.
+    fn notify(&self, lp: LpIndex) {
+        self.kick(lp);
+    }
     /// Waits until something happens to this LP. What happened before the call, but after the last interrupt window, counts.
     fn idle(&self);
     /// A breath in a loop that waits for another LP.

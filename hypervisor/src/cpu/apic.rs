@@ -59,6 +59,8 @@ pub mod vector {
     pub const KICK: Vector = Vector(0xf1);
     /// An IOMMU unit has recorded a fault.
     pub const IOMMU_FAULT: Vector = Vector(0xf2);
+    /// The VP that runs on this LP has interrupts to take: a processor that serves them takes them without leaving the guest.
+    pub const NOTIFY: Vector = Vector(0xf3);
     /// Spurious: no end of interrupt.
     pub const SPURIOUS: Vector = Vector(0xff);
 }

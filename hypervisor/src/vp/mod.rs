@@ -5,6 +5,7 @@ mod svm;
 mod vmx;
 
 use address::Spa;
+use guest::apic::{LocalApic, Posted};
 use guest::{Event, Exit, Gpr, Reset, Vcpu};
 use paging::SlatKind;
 use spin::Once;
@@ -96,6 +97,14 @@ pub fn has_timer() -> bool {
     }
 }
 
+/// Whether a guest takes interrupts that were left for it by itself when [`NOTIFY`](crate::cpu::apic::vector::NOTIFY) comes.
+pub fn takes_posts() -> bool {
+    match dialect() {
+        Dialect::Svm => false,
+        Dialect::Vmx => vmx::takes_posts(),
+    }
+}
+
 /// The format of the tables that [`Vcpu::new`] takes the root of.
 pub fn slat_kind() -> SlatKind {
     match dialect() {
@@ -183,6 +192,13 @@ impl Vcpu for Vp {
     #[inline(always)]
     fn task_priority(&self) -> u8 { arm!(self, vp => vp.task_priority()) }
     fn set_task_priority(&mut self, class: u8) { arm!(self, vp => vp.set_task_priority(class)) }
+    #[inline(always)]
+    fn serves_interrupts(&self) -> bool { arm!(self, vp => vp.serves_interrupts()) }
+    fn serve(&mut self, apic: &mut LocalApic) { arm!(self, vp => vp.serve(apic)) }
+    fn hand_over(&mut self, apic: &mut LocalApic) { arm!(self, vp => vp.hand_over(apic)) }
+    fn take_back(&mut self, apic: &mut LocalApic) { arm!(self, vp => vp.take_back(apic)) }
+    fn post_to(&mut self, posted: &Posted) { arm!(self, vp => vp.post_to(posted)) }
+    fn holds_interrupt(&self) -> bool { arm!(self, vp => vp.holds_interrupt()) }
     fn reset(&mut self, to: Reset) { arm!(self, vp => vp.reset(to)) }
     fn register(&self, name: u32) -> Option<u128> { arm!(self, vp => vp.register(name)) }
     fn set_register(&mut self, name: u32, value: u128) -> Result<(), bool> { arm!(self, vp => vp.set_register(name, value)) }

@@ -5,6 +5,7 @@
 //! [`Effect`].
 
 mod ipi;
+mod posted;
 mod registers;
 #[cfg(test)]
 mod tests;
@@ -15,6 +16,7 @@ mod xapic;
 use address::{ApicId, Vector};
 
 pub use ipi::{Destination, IpiKind, IpiRequest, LogicalName, logical_id};
+pub use posted::{Notification, Posted};
 pub use registers::{Effect, Gp, msr};
 pub use timer::bus_frequency;
 pub use vectors::VectorSet;
@@ -193,6 +195,36 @@ impl LocalApic {
         Effect::EndOfInterrupt {
             vector,
             level: self.level.contains(vector),
+        }
+    }
+
+    /// Whether a processor may serve interrupts on its behalf: software has enabled it, in x2APIC mode, and no service has to
+    /// be told of its end.
+    #[must_use]
+    pub fn may_be_served(&self) -> bool {
+        self.is_enabled() && self.base & BASE_X2APIC != 0 && self.level.is_empty()
+    }
+
+    /// Whether anything is requested or in service that [`LocalApic::hand_over`] would give away.
+    #[must_use]
+    #[inline]
+    pub const fn has_work(&self) -> bool {
+        !self.requested.is_empty() || !self.in_service.is_empty()
+    }
+
+    /// Gives away all requests and services, in this order: somebody else keeps them from now on.
+    pub fn hand_over(&mut self) -> (VectorSet, VectorSet) {
+        (
+            core::mem::take(&mut self.requested),
+            core::mem::take(&mut self.in_service),
+        )
+    }
+
+    /// Takes requests (`[0]`) and services (`[1]`) back, as registers of 32 vectors.
+    pub fn take_back(&mut self, registers: &[[u32; 8]; 2]) {
+        for (index, (requested, served)) in (0..).zip(core::iter::zip(registers[0], registers[1])) {
+            self.requested.insert_register(index, requested);
+            self.in_service.insert_register(index, served);
         }
     }
 

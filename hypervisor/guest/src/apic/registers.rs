@@ -61,6 +61,8 @@ pub enum Effect {
         /// It was level triggered: who asserts it may do so again.
         level: bool,
     },
+    /// Software has enabled or disabled it: [`LocalApic::may_be_served`] and [`LocalApic::timer_deadline`] have changed.
+    Switched,
     /// [`LocalApic::timer_deadline`] has changed.
     TimerChanged,
     /// The task priority class, 0 to 15: the VP's CR8 follows.
@@ -200,9 +202,8 @@ impl LocalApic {
         self.spurious = value;
         if value & SVR_ENABLED == 0 {
             self.lvt.iter_mut().for_each(|entry| *entry |= LVT_MASKED);
-            return Effect::TimerChanged;
         }
-        Effect::None
+        Effect::Switched
     }
 
     fn latch_errors(&mut self) -> Effect {

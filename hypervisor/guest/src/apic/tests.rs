@@ -6,7 +6,7 @@ use super::*;
 
 fn enabled() -> LocalApic {
     let mut apic = LocalApic::started(ApicId(3));
-    assert_eq!(apic.write(msr::SVR, 0x1ff, 0), Ok(Effect::None));
+    assert_eq!(apic.write(msr::SVR, 0x1ff, 0), Ok(Effect::Switched));
     apic
 }
 
@@ -234,4 +234,25 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn what_is_handed_over_comes_back() {
+    let mut apic = LocalApic::started(ApicId(0));
+    assert!(!apic.may_be_served(), "software has not enabled it");
+    let _ = apic.write(msr::SVR, 0x1ff, 0);
+    assert!(apic.may_be_served() && !apic.has_work());
+    apic.accept(Vector(0x41), false);
+    apic.accept(Vector(0xf0), false);
+    apic.begin_service(Vector(0xf0));
+    let (requested, served) = apic.hand_over();
+    assert!(!apic.has_work() && apic.pending(0).is_none());
+    let registers =
+        [&requested, &served].map(|set| core::array::from_fn(|i| set.register(i as u32)));
+    apic.take_back(&registers);
+    assert_eq!(apic.pending(0), None, "F0h is in service");
+    apic.end_of_interrupt();
+    assert_eq!(apic.pending(0), Some(Vector(0x41)));
+    apic.accept(Vector(0x42), true);
+    assert!(!apic.may_be_served(), "a level must be told of its end");
 }

@@ -78,6 +78,23 @@ impl VectorSet {
         (index as i16) << 6 | (63 - self.words[index].leading_zeros() as i16)
     }
 
+    /// Adds the 32 vectors that the register with this index has, 0 to 7.
+    pub fn insert_register(&mut self, index: u32, bits: u32) {
+        let mut left = bits;
+        while left != 0 {
+            let bit = left.trailing_zeros();
+            left &= left - 1;
+            self.insert(Vector((32 * (index & 7) + bit) as u8));
+        }
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    #[inline]
+    pub const fn is_empty(&self) -> bool {
+        self.occupied == 0
+    }
+
     /// 32 members as the register with this index shows them, 0 to 7.
     #[must_use]
     pub fn register(&self, index: u32) -> u32 {
@@ -103,6 +120,10 @@ mod tests {
             (set.register(2), set.register(7), set.register(0)),
             (2, 1 << 31, 0)
         );
+        let mut again = VectorSet::default();
+        assert!(again.is_empty());
+        (0..8).for_each(|index| again.insert_register(index, set.register(index)));
+        assert_eq!(again, set);
     }
 
     proptest! {

@@ -113,7 +113,7 @@ mod tests {
 
     fn enabled() -> LocalApic {
         let mut apic = LocalApic::new(ApicId(3), true);
-        assert_eq!(apic.write_memory(0xf0, 0x1ff, 0), Effect::None);
+        assert_eq!(apic.write_memory(0xf0, 0x1ff, 0), Effect::Switched);
         apic
     }
 

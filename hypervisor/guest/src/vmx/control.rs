@@ -88,12 +88,20 @@ pub mod secondary {
     pub const EPT: u32 = 1 << 1;
     /// The guest has RDTSCP and RDPID.
     pub const RDTSCP: u32 = 1 << 3;
+    /// MSRs 800h to 8FFh are registers of the virtual APIC page.
+    pub const VIRTUALIZE_X2APIC: u32 = 1 << 4;
     /// Translations are tagged with a name.
     pub const VPID: u32 = 1 << 5;
     /// WBINVD leaves.
     pub const WBINVD: u32 = 1 << 6;
     /// The guest may run without paging and in real mode.
     pub const UNRESTRICTED_GUEST: u32 = 1 << 7;
+    /// Reads of APIC registers are answered from the virtual APIC page.
+    pub const APIC_REGISTERS: u32 = 1 << 8;
+    /// The processor delivers interrupts and ends services.
+    pub const VIRTUAL_INTERRUPTS: u32 = 1 << 9;
+    /// Together: the processor serves an x2APIC's interrupts.
+    pub const SERVE: u32 = VIRTUALIZE_X2APIC | APIC_REGISTERS | VIRTUAL_INTERRUPTS;
     /// Too many PAUSE instructions in a loop leave.
     pub const PAUSE_LOOP: u32 = 1 << 10;
     /// The guest has INVPCID.
@@ -109,6 +117,8 @@ pub const ENTRY_LONG_MODE: u32 = 1 << 9;
 pub mod pin {
     /// Leave when the timer has run down.
     pub const PREEMPTION_TIMER: u32 = 1 << 6;
+    /// Take posted interrupts without an exit.
+    pub const POSTED: u32 = 1 << 7;
 }
 
 /// Pin-based controls: interrupts and NMIs leave, and the processor keeps track of the guest's own NMIs; `timer`: the
@@ -122,7 +132,7 @@ pub const fn pin(capability: Capability, timer: bool) -> Result<u32, &'static st
         (1 << 3, "VMX without NMI exiting"),
         (1 << 5, "VMX without virtual NMIs"),
     ];
-    let posted = (1 << 7, "VMX that insists on posted interrupts");
+    let posted = (pin::POSTED, "VMX that insists on posted interrupts");
     if timer {
         return capability.adjust(&required, pin::PREEMPTION_TIMER, &[posted]);
     }

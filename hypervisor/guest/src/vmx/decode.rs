@@ -8,6 +8,8 @@ use crate::Exit;
 
 /// #MC.
 const MACHINE_CHECK: u8 = 18;
+/// Where the self-IPI register stands in a page of APIC registers.
+const SELF_IPI: u64 = 0x3f0;
 
 /// Why the guest was left. `reason` is the exit reason; `read` reads other fields, those alone that the reason calls for.
 ///
@@ -47,6 +49,10 @@ fn rare(reason: u32, read: impl Fn(Field) -> u64) -> Exit {
         | code::NMI_WINDOW
         | code::CONTROL_REGISTER
         | code::PREEMPTION_TIMER => Exit::Host,
+        // Only self-IPIs come so far, and of those only the illegal ones leave.
+        code::APIC_WRITE if read(Field::EXIT_QUALIFICATION) == SELF_IPI => {
+            Exit::IllegalSelfInterrupt
+        }
         code::TRIPLE_FAULT => Exit::Shutdown,
         code::XSETBV => Exit::Xsetbv,
         code::INVD | code::WBINVD => Exit::CacheFlush,
@@ -187,6 +193,7 @@ mod tests {
         assert_eq!(exit(0, |_| 0x8000_0202), Exit::Host, "NMI");
         assert_eq!(left(2), Exit::Shutdown);
         assert_eq!(left(55), Exit::Xsetbv);
+        assert_eq!(exit(56, |_| 0x3f0), Exit::IllegalSelfInterrupt);
         assert_eq!((left(13), left(54)), (Exit::CacheFlush, Exit::CacheFlush));
         for host in [3, 4, 5, 6, 8, 28, 52] {
             assert_eq!(left(host), Exit::Host, "{host}");
@@ -203,7 +210,7 @@ mod tests {
 
     #[test]
     fn what_nobody_knows_stops_the_vp() {
-        for reason in [9, 14, 16, 29, 37, 44, 49, 62, 74, 75, 0xffff] {
+        for reason in [9, 14, 16, 29, 37, 44, 45, 49, 56, 62, 74, 75, 0xffff] {
             assert_eq!(left(reason), Exit::Unknown(reason.into()), "{reason}");
         }
     }

@@ -38,6 +38,7 @@ pub const PREEMPTION_TIMER: u32 = 52;
 pub const INVVPID: u32 = 53;
 pub const WBINVD: u32 = 54;
 pub const XSETBV: u32 = 55;
+pub const APIC_WRITE: u32 = 56;
 pub const INVPCID: u32 = 58;
 pub const VMFUNC: u32 = 59;
 pub const ENCLS: u32 = 60;

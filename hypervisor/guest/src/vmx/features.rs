@@ -38,6 +38,10 @@ pub struct Features {
     pub invept_single: bool,
     /// INVVPID can name one tag; it can name all otherwise.
     pub invvpid_single: bool,
+    /// The processor can serve an x2APIC's interrupts.
+    pub serves: bool,
+    /// And it can take them from where others post them.
+    pub takes_posts: bool,
     /// Bits of the TSC that a tick of the preemption timer stands for; `None`: there is no such timer.
     pub timer_shift: Option<u8>,
     /// Bits that the processor allows in CR4.
@@ -100,6 +104,8 @@ impl Features {
         let shift = timer::shift(cpuid(1, 0)[0], read(msr::MISC));
         let pin = control::pin(capability(msr::TRUE_PIN), shift.is_some())?;
         fixed_bits(read(msr::CR0_FIXED_0), read(msr::CR4_FIXED_0))?;
+        let serves = capability(msr::SECONDARY).allows(control::secondary::SERVE);
+        let posts = capability(msr::TRUE_PIN).allows(control::pin::POSTED);
         Ok(Self {
             revision: vmx as u32 & 0x7fff_ffff,
             pin,
@@ -109,6 +115,8 @@ impl Features {
             entry: control::entry(capability(msr::TRUE_ENTRY))?,
             invept_single,
             invvpid_single,
+            serves,
+            takes_posts: serves && posts,
             timer_shift: shift.filter(|_| pin & control::pin::PREEMPTION_TIMER != 0),
             cr4_allowed: read(msr::CR4_FIXED_1),
         })
@@ -186,6 +194,7 @@ mod tests {
         };
         assert_eq!((features.revision, features.pin), (0x12, 0x7f));
         assert_eq!(features.timer_shift, Some(5));
+        assert!(features.serves && features.takes_posts);
         assert!(features.invept_single && features.invvpid_single);
     }
 
@@ -205,6 +214,10 @@ mod tests {
         assert!(without(msr::EPT_VPID, 1 << 17).is_err_and(|s| s.contains("1 GiB")));
         assert!(without(msr::EPT_VPID, 3 << 41).is_err_and(|s| s.contains("INVVPID")));
         assert!(without(msr::SECONDARY, 1 << (32 + 7)).is_err_and(|s| s.contains("unrestricted")));
+        let plain = without(msr::SECONDARY, 1 << (32 + 9)).map(|f| f.serves || f.takes_posts);
+        assert_eq!(plain, Ok(false));
+        let unposted = without(msr::TRUE_PIN, 1 << (32 + 7)).map(|f| (f.serves, f.takes_posts));
+        assert_eq!(unposted, Ok((true, false)));
         let no_timer = without(msr::TRUE_PIN, 1 << (32 + 6)).map(|f| f.timer_shift);
         assert_eq!(no_timer, Ok(None));
         let all_only = without(msr::EPT_VPID, 1 << 25).map(|f| f.invept_single);

@@ -20,7 +20,9 @@ macro_rules! fields {
 fields! {
     // 16 bits.
     VPID = 0x0000,
+    POSTED_VECTOR = 0x0002,
     GUEST_SELECTOR = 0x0800,
+    GUEST_INTERRUPT_STATUS = 0x0810,
     HOST_ES_SELECTOR = 0x0c00,
     HOST_CS_SELECTOR = 0x0c02,
     HOST_SS_SELECTOR = 0x0c04,
@@ -31,7 +33,12 @@ fields! {
     // 64 bits.
     MSR_BITMAP = 0x2004,
     VIRTUAL_APIC_PAGE = 0x2012,
+    POSTED_DESCRIPTOR = 0x2016,
     EPT_POINTER = 0x201a,
+    EOI_EXIT_0 = 0x201c,
+    EOI_EXIT_1 = 0x201e,
+    EOI_EXIT_2 = 0x2020,
+    EOI_EXIT_3 = 0x2022,
     ENCLS_EXITING_BITMAP = 0x202e,
     GUEST_PHYSICAL_ADDRESS = 0x2400,
     LINK_POINTER = 0x2800,

@@ -18,6 +18,7 @@ mod reset;
 pub mod save;
 pub mod segment;
 pub mod timer;
+pub mod virtual_apic;
 pub mod window;
 
 pub use checks::Limits;

@@ -1,6 +1,7 @@
 //! Intel SDM volume 3, section "MSR-bitmap address": one bit per MSR and direction. A set bit leaves the guest; so does
 //! every MSR that has no bit.
 
+use crate::apic::msr as apic;
 use crate::msr::index;
 
 /// Bytes of the map: reads of 0 to 1FFFh, reads of C000_0000h to C000_1FFFh, then writes of the same.
@@ -27,17 +28,49 @@ const DIRECT: [u32; 10] = [
     index::KERNEL_GS_BASE,
 ];
 
+/// The same for a guest whose x2APIC's interrupts the processor serves: registers of the virtual APIC page that are always
+/// as the guest should see them do not leave, nor do writes that the processor carries out.
+pub const MSR_SERVED: [u8; MSR_BYTES] = served_map();
+
+/// ID, version, TPR, PPR, LDR; ISR, TMR and IRR.
+const SERVED_READS: [u32; 5] = [apic::ID, apic::VERSION, apic::TPR, apic::PPR, apic::LDR];
+const SERVED_WRITES: [u32; 3] = [apic::TPR, apic::EOI, apic::SELF_IPI];
+
 const fn msr_map() -> [u8; MSR_BYTES] {
     let mut map = [0xff; MSR_BYTES];
     let mut i = 0;
     while i < DIRECT.len() {
-        let bit = (DIRECT[i] & 0x1fff) as usize;
         let start = if DIRECT[i] >> 30 != 0 { HIGH } else { 0 };
-        map[start + bit / 8] &= !(1 << (bit % 8));
-        map[start + WRITES + bit / 8] &= !(1 << (bit % 8));
+        open(&mut map, start, DIRECT[i]);
+        open(&mut map, start + WRITES, DIRECT[i]);
         i += 1;
     }
     map
+}
+
+const fn served_map() -> [u8; MSR_BYTES] {
+    let mut map = msr_map();
+    let mut i = 0;
+    while i < SERVED_READS.len() {
+        open(&mut map, 0, SERVED_READS[i]);
+        i += 1;
+    }
+    let mut register = apic::ISR0;
+    while register <= apic::IRR7 {
+        open(&mut map, 0, register);
+        register += 1;
+    }
+    i = 0;
+    while i < SERVED_WRITES.len() {
+        open(&mut map, WRITES, SERVED_WRITES[i]);
+        i += 1;
+    }
+    map
+}
+
+const fn open(map: &mut [u8; MSR_BYTES], start: usize, msr: u32) {
+    let bit = (msr & 0x1fff) as usize;
+    map[start + bit / 8] &= !(1 << (bit % 8));
 }
 
 #[cfg(test)]
@@ -54,5 +87,24 @@ mod tests {
         assert_eq!((MSR[0x420], MSR[0xc20]), (0xf8, 0xf8));
         let clear: u32 = MSR.iter().map(|byte| byte.count_zeros()).sum();
         assert_eq!(clear, 20);
+    }
+
+    #[test]
+    fn cpu_03_a_served_guest_reaches_these_registers_of_its_page_and_no_others() {
+        let opened = |start: usize| {
+            (0x800..0x900_usize)
+                .filter(move |msr| MSR_SERVED[start + msr / 8] >> (msr % 8) & 1 == 0)
+        };
+        let reads = [0x802, 0x803, 0x808, 0x80a, 0x80d]
+            .into_iter()
+            .chain(0x810..0x828);
+        assert!(opened(0).eq(reads));
+        assert!(opened(WRITES).eq([0x808, 0x80b, 0x83f]));
+        let others = |map: &[u8; MSR_BYTES], start: usize| {
+            map[start..start + 0x100] == MSR[start..start + 0x100]
+        };
+        assert!(others(&MSR_SERVED, 0) && others(&MSR_SERVED, WRITES));
+        assert_eq!(MSR_SERVED[0x120..0x800], MSR[0x120..0x800]);
+        assert_eq!(MSR_SERVED[0x920..], MSR[0x920..]);
     }
 }

@@ -22,7 +22,7 @@ pub const fn count(left: u64, shift: u8) -> u32 {
     if left == 0 {
         return 0;
     }
-    let ticks = (left - 1 >> shift) + 1;
+    let ticks = ((left - 1) >> shift) + 1;
     if ticks > u32::MAX as u64 {
         u32::MAX
     } else {

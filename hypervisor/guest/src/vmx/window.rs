@@ -29,6 +29,8 @@ pub struct Window {
     pub controls: u32,
     /// The guest is left when its task priority falls below this class.
     pub threshold: u8,
+    /// The processor serves interrupts: it is not left for any.
+    pub served: bool,
 }
 
 impl Window {

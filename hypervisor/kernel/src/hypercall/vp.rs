@@ -68,7 +68,8 @@ impl<M: Machine> Kernel<M> {
             self.vp_cell(slot).partition.store(0, Ordering::Release);
         })?;
         let (control, overlay) = frames.split_at(M::Vcpu::FRAMES);
-        let vcpu = M::Vcpu::new(control, slat_root, u16::from(holder.0));
+        let mut vcpu = M::Vcpu::new(control, slat_root, u16::from(holder.0));
+        vcpu.post_to(self.vp_cell(slot).inbox.posted());
         let x2apic = cell.x2apic.load(Ordering::Relaxed);
         let mut vp = Vp {
             partition,

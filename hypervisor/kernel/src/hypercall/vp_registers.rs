@@ -161,8 +161,7 @@ fn write_register<M: Machine>(vp: &mut Vp<M>, entry: &RegisterValue) -> Result<(
             };
         }
         register::APIC_BASE => vp
-            .apic
-            .set_base(low)
+            .set_apic_base(low)
             .map_err(|_| Status::INVALID_REGISTER_VALUE)?,
         name => vp
             .vcpu

@@ -55,6 +55,7 @@ impl<M: Machine> Kernel<M> {
         match exit {
             Exit::Cpuid | Exit::Hypercall | Exit::ReadMsr | Exit::WriteMsr | Exit::Host => (),
             Exit::InterruptWindow => running.vp.vcpu.request_window(false),
+            Exit::IllegalSelfInterrupt => self.illegal_self_interrupt(running),
             Exit::Halt => self.halt(running),
             Exit::Pause => Self::pause(running),
             Exit::CacheFlush => running.vp.vcpu.advance(),

@@ -3,7 +3,10 @@
 //! Everything here is one atomic operation, so that it works from an interrupt handler and needs no lock. The LP that
 //! runs the VP empties the inbox before every entry.
 
-use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+
+use address::Vector;
+use guest::apic::Posted;
 
 /// Requests that are not interrupts.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -31,9 +34,9 @@ const WORDS: u32 = 16;
 /// Requests to one VP.
 #[derive(Debug, Default)]
 pub struct Inbox {
+    interrupts: Posted,
     requests: AtomicU32,
     startup: AtomicU8,
-    interrupts: [AtomicU64; 4],
 }
 
 impl Inbox {
@@ -44,9 +47,8 @@ impl Inbox {
 
     /// Leaves an edge-triggered interrupt.
     pub fn interrupt(&self, vector: u8) {
-        let word = vector >> 6;
-        self.interrupts[usize::from(word)].fetch_or(1 << (vector & 63), Ordering::Relaxed);
-        let flags = Request::Interrupts as u32 | 1 << (WORDS + u32::from(word));
+        self.interrupts.post(Vector(vector));
+        let flags = Request::Interrupts as u32 | 1 << (WORDS + u32::from(vector >> 6));
         self.requests.fetch_or(flags, Ordering::Release);
     }
 
@@ -75,7 +77,7 @@ impl Inbox {
         while words != 0 {
             let word = words.trailing_zeros();
             words &= words - 1;
-            let mut bits = self.interrupts[word as usize & 3].swap(0, Ordering::Relaxed);
+            let mut bits = self.interrupts.take(word as usize);
             while bits != 0 {
                 accept((word * 64 + bits.trailing_zeros()) as u8);
                 bits &= bits - 1;
@@ -92,9 +94,14 @@ impl Inbox {
     /// Forgets everything: for a slot that gets a new VP.
     pub fn clear(&self) {
         self.take();
-        for bits in &self.interrupts {
-            bits.store(0, Ordering::Relaxed);
-        }
+        self.interrupts.clear();
+    }
+
+    /// Where interrupts are left. A processor may take them from there before [`Inbox::take_interrupts`] does, which then
+    /// finds none.
+    #[must_use]
+    pub const fn posted(&self) -> &Posted {
+        &self.interrupts
     }
 }
 

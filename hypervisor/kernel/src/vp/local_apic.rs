@@ -40,6 +40,10 @@ impl<M: Machine> Kernel<M> {
             // Nothing level-triggered is ever accepted: pins are mapped for edges only.
             Effect::EndOfInterrupt { .. } => (),
             Effect::TaskPriority(class) => running.vp.vcpu.set_task_priority(class),
+            Effect::Switched => {
+                running.vp.vcpu.serve(&mut running.vp.apic);
+                self.timer_changed(running);
+            }
             Effect::TimerChanged => self.timer_changed(running),
             Effect::Ipi(request) => self.send_ipi(running, &request),
             Effect::LogicalName => publish(running.cell, running.vp),
@@ -98,7 +102,7 @@ impl<M: Machine> Kernel<M> {
 
     /// Writes IA32_APIC_BASE; `None` is #GP.
     pub(super) fn set_apic_base(&self, running: &mut Running<'_, M>, value: u64) -> Option<()> {
-        running.vp.apic.set_base(value).ok()?;
+        running.vp.set_apic_base(value).ok()?;
         publish(running.cell, running.vp);
         self.timer_changed(running);
         Some(())

@@ -16,7 +16,7 @@ use abi::message::Message;
 use address::{LpIndex, PartitionId, Spa, VpIndex};
 use arrayvec::ArrayVec;
 use guest::Vcpu;
-use guest::apic::LocalApic;
+use guest::apic::{Gp, LocalApic};
 use spin::Mutex;
 
 use crate::counters::VpCounters;
@@ -112,8 +112,22 @@ impl<M: Machine> Vp<M> {
     /// Whether something waits that ends a halt.
     #[must_use]
     pub fn has_wake_event(&self) -> bool {
-        let interrupt = || self.apic.pending(self.vcpu.task_priority()).is_some();
+        let interrupt = || {
+            let asked = self.apic.pending(self.vcpu.task_priority());
+            asked.is_some() || self.vcpu.holds_interrupt()
+        };
         self.nmi || self.vcpu.has_pending_event() || (self.takes_interrupts() && interrupt())
+    }
+
+    /// Writes IA32_APIC_BASE.
+    ///
+    /// # Errors
+    /// #GP is due, and nothing has changed.
+    pub fn set_apic_base(&mut self, value: u64) -> Result<(), Gp> {
+        self.vcpu.take_back(&mut self.apic);
+        let result = self.apic.set_base(value);
+        self.vcpu.serve(&mut self.apic);
+        result
     }
 
     /// Whether its parent may look at its registers.
@@ -129,7 +143,9 @@ impl<M: Machine> Vp<M> {
     }
 }
 
-/// A VP and what may be read or left without its lock.
+/// A VP and what may be read or left without its lock. It has pages of its own, with what processors write first: the manual
+/// wants 64 bytes for that, and the only emulator that has posted interrupts wants a page.
+#[repr(C, align(4096))]
 pub struct VpCell<M: Machine> {
     /// Requests to it.
     pub inbox: Inbox,
@@ -196,8 +212,17 @@ impl<M: Machine> crate::Kernel<M> {
 
     /// Leaves an interrupt for a VP and sees to it that the VP's LP notices.
     pub fn interrupt_vp(&self, slot: VpSlot, vector: u8) {
-        self.vp_cell(slot).inbox.interrupt(vector);
-        self.wake(slot);
+        let cell = self.vp_cell(slot);
+        cell.inbox.interrupt(vector);
+        let running = |lp: &crate::lp::Lp| lp.running.load(Ordering::Relaxed) == slot.0;
+        let lp = cell.lp();
+        let elsewhere = lp != self.machine.current_lp();
+        if elsewhere && self.lps.get(usize::from(lp.0)).is_some_and(running) {
+            // Should it sleep by now, it looks into the inbox before that; should it have given way, it has a turn to come.
+            self.machine.notify(lp);
+        } else {
+            self.wake(slot);
+        }
     }
 
     /// Makes a VP ready that has something in its inbox. The caller left it there before: the LP that puts the VP to sleep

@@ -47,6 +47,12 @@ impl<M: Machine> Kernel<M> {
         }
     }
 
+    /// What a self-IPI with a vector that no interrupt has comes to: an error of the sender's APIC.
+    #[cold]
+    pub(crate) fn illegal_self_interrupt(&self, running: &mut Running<'_, M>) {
+        self.set_x2apic(running, guest::apic::msr::SELF_IPI, 0);
+    }
+
     /// Value of an MSR for the guest; `None` is #GP.
     fn msr_value(&self, running: &mut Running<'_, M>, index: u32) -> Option<u64> {
         match policy::read(index) {
@@ -113,6 +119,7 @@ impl<M: Machine> Kernel<M> {
             msr::GUEST_OS_ID => self.set_guest_os(cell, value),
             msr::HYPERCALL => return self.set_hypercall_page(cell, value),
             msr::EOI if value == 0 => {
+                running.vp.vcpu.take_back(&mut running.vp.apic);
                 running.vp.apic.end_of_interrupt();
             }
             msr::TPR => running

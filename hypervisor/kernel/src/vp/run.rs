@@ -157,6 +157,10 @@ impl<M: Machine> Kernel<M> {
             vp.vcpu.inject(Event::Nmi);
             return;
         }
+        if vp.vcpu.serves_interrupts() {
+            vp.vcpu.hand_over(&mut vp.apic);
+            return;
+        }
         let Some(vector) = vp.apic.waiting() else {
             return;
         };
@@ -210,7 +214,11 @@ impl<M: Machine> Kernel<M> {
 
     /// A halted VP goes on when an interrupt or an NMI waits.
     fn end_halt(vp: &mut Vp<M>) {
-        if vp.activity == Activity::Halted && vp.has_wake_event() {
+        if vp.activity != Activity::Halted {
+            return;
+        }
+        vp.vcpu.hand_over(&mut vp.apic);
+        if vp.has_wake_event() {
             vp.activity = Activity::Running;
         }
     }
@@ -224,6 +232,7 @@ impl<M: Machine> Kernel<M> {
         }
         vp.vcpu.reset(Reset::Init);
         vp.apic.reset();
+        vp.vcpu.serve(&mut vp.apic);
         vp.nmi = false;
         vp.activity = Activity::WaitForStartup;
     }

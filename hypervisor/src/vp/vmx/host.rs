@@ -24,10 +24,16 @@ static FEATURES: Once<Features> = Once::new();
 struct Map([u8; permission::MSR_BYTES]);
 
 static MSR_PERMISSIONS: Map = Map(permission::MSR);
+static SERVED_MSR_PERMISSIONS: Map = Map(permission::MSR_SERVED);
 
-/// Where the MSR permission map is.
-pub fn msr_permissions() -> Spa {
-    crate::memory::physical_of(&raw const MSR_PERMISSIONS)
+/// Where the MSR permission map is; `served`: that of guests whose interrupts the processor serves.
+pub fn msr_permissions(served: bool) -> Spa {
+    let map = if served {
+        &raw const SERVED_MSR_PERMISSIONS
+    } else {
+        &raw const MSR_PERMISSIONS
+    };
+    crate::memory::physical_of(map)
 }
 
 pub fn check() -> Result<(), &'static str> {
@@ -64,4 +70,9 @@ pub fn enable(region: Spa) -> Result<(), &'static str> {
 /// Whether a guest is left by itself at its LP's deadline.
 pub fn has_timer() -> bool {
     features().timer_shift.is_some()
+}
+
+/// Whether a guest takes posted interrupts by itself.
+pub fn takes_posts() -> bool {
+    features().takes_posts
 }

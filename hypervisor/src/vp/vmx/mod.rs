@@ -7,8 +7,9 @@ mod round;
 mod state;
 mod structure;
 mod vcpu;
+mod virtual_apic;
 
-pub use host::{HOST_FRAMES, TAGS, check, enable, has_timer};
+pub use host::{HOST_FRAMES, TAGS, check, enable, has_timer, takes_posts};
 pub use vcpu::Vmx;
 
 /// VMCALL; RET.

@@ -3,16 +3,18 @@
 use core::arch::asm;
 
 use address::Vector;
+use guest::vmx::control::{pin, secondary};
 use guest::vmx::control_register::{self, Outcome};
 use guest::vmx::event::kind;
 use guest::vmx::exit_info::ControlRegisterInfo;
-use guest::vmx::{Delivery, EventInfo, Field, decode, exit_code, timer, window};
+use guest::vmx::{Delivery, EventInfo, Field, Window, decode, exit_code, timer, window};
 use guest::{Event, Exit, Gpr, Vcpu};
 
-use super::entry;
 use super::instruction::{self, Scope, vmread};
 use super::state::read_dr6;
 use super::vcpu::Vmx;
+use super::{entry, host};
+use crate::cpu::apic::vector;
 use crate::cpu::{clock, interrupt};
 
 const DR7_GENERAL_DETECT: u64 = 1 << 13;
@@ -45,11 +47,41 @@ impl Vmx {
             self.give_event();
         }
         if self.window != self.loaded {
-            self.loaded = self.window;
-            let controls = self.features.primary | self.window.controls;
-            self.put(Field::PRIMARY_CONTROLS, controls.into());
-            self.put(Field::TPR_THRESHOLD, self.window.threshold.into());
+            self.put_window();
         }
+    }
+
+    fn put_window(&mut self) {
+        let Window {
+            controls,
+            threshold,
+            served,
+        } = self.window;
+        self.put(
+            Field::PRIMARY_CONTROLS,
+            (self.features.primary | controls).into(),
+        );
+        self.put(Field::TPR_THRESHOLD, threshold.into());
+        if served != self.loaded.served {
+            self.put_service(served);
+        }
+        self.loaded = self.window;
+    }
+
+    fn put_service(&mut self, served: bool) {
+        let (mut pin, mut second) = (self.features.pin, self.features.secondary);
+        if served {
+            second |= secondary::SERVE;
+        }
+        if served && self.features.takes_posts && self.posted.as_u64() != 0 {
+            pin |= pin::POSTED;
+            self.put(Field::POSTED_VECTOR, vector::NOTIFY.0.into());
+            self.put(Field::POSTED_DESCRIPTOR, self.posted.as_u64());
+        }
+        self.put(Field::PIN_CONTROLS, pin.into());
+        self.put(Field::SECONDARY_CONTROLS, second.into());
+        let permissions = host::msr_permissions(served).as_u64();
+        self.put(Field::MSR_BITMAP, permissions);
     }
 
     pub(super) fn give_event(&mut self) {

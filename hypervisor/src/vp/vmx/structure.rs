@@ -53,7 +53,7 @@ pub fn write_controls(setup: &Setup, features: &Features) {
         (Field::ENTRY_MSR_LOAD_COUNT, 0),
         (Field::ENTRY_EVENT, 0),
         (Field::TPR_THRESHOLD, 0),
-        (Field::MSR_BITMAP, host::msr_permissions().as_u64()),
+        (Field::MSR_BITMAP, host::msr_permissions(false).as_u64()),
         (Field::VIRTUAL_APIC_PAGE, setup.apic_page.as_u64()),
         (Field::EPT_POINTER, setup.tables.into_bits()),
         (Field::VPID, setup.tag.max(1).into()),
@@ -68,6 +68,15 @@ pub fn write_controls(setup: &Setup, features: &Features) {
         write_all(&[
             (Field::PAUSE_GAP, PAUSE_GAP),
             (Field::PAUSE_WINDOW, PAUSE_WINDOW),
+        ]);
+    }
+    if features.serves {
+        // The end of no service is anybody's business but the guest's.
+        write_all(&[
+            (Field::EOI_EXIT_0, 0),
+            (Field::EOI_EXIT_1, 0),
+            (Field::EOI_EXIT_2, 0),
+            (Field::EOI_EXIT_3, 0),
         ]);
     }
     if features.secondary & secondary::ENCLS != 0 {

@@ -4,10 +4,9 @@
 //! read, write or free it. Between unpark and park they stand in the processor and in the structure, which is the LP's current
 //! one.
 
-use core::ptr::NonNull;
-
 use abi::register as name;
 use address::Spa;
+use guest::apic::{LocalApic, Posted};
 use guest::msr::index;
 use guest::vmx::control_register::CR0_PE;
 use guest::vmx::save::segment;
@@ -19,11 +18,10 @@ use super::entry::{self, Registers};
 use super::host;
 use super::instruction::{self, Scope, vmread};
 use super::structure::Setup;
+use super::virtual_apic::VirtualApic;
 use crate::vp::cpuid;
 use crate::vp::extended::Extended;
 
-/// Where the virtual APIC page keeps the task priority.
-const TASK_PRIORITY: usize = 0x80;
 const RFLAGS_TF: u64 = 1 << 8;
 const SINGLE_STEP: u64 = 1 << 14;
 /// The interface has no DR4 and DR5: DR6 follows DR3.
@@ -34,7 +32,9 @@ pub struct Vmx {
     pub(super) registers: Registers,
     pub(super) area: SaveArea,
     pub(super) structure: Spa,
-    pub(super) apic_page: NonNull<u8>,
+    pub(super) apic_page: VirtualApic,
+    /// Where interrupts for it are left: in the kernel's cells, which stand as long as the machine does.
+    pub(super) posted: Spa,
     pub(super) setup: Setup,
     pub(super) features: Features,
     pub(super) limits: Limits,
@@ -71,12 +71,12 @@ impl Vcpu for Vmx {
         let features = host::features();
         // The frame is the VP's and inside the direct map, as all RAM is.
         let _ = crate::memory::copy_out(structure, &features.revision.to_le_bytes());
-        let page = crate::memory::virtual_of(apic_page.as_u64());
         let mut vp = Self {
             registers: [0; 16],
             area: SaveArea::default(),
             structure,
-            apic_page: NonNull::new(page).unwrap_or(NonNull::dangling()),
+            apic_page: VirtualApic::new(apic_page),
+            posted: Spa::new(0),
             setup: Setup {
                 apic_page,
                 tables: EptPointer::to_table(slat_root),
@@ -130,6 +130,9 @@ impl Vcpu for Vmx {
         self.take_structure();
         self.live = true;
         self.launched = false;
+        if self.window.served {
+            self.put_status();
+        }
         let mut area = self.area;
         if self.changed {
             self.load(area);
@@ -258,23 +261,47 @@ impl Vcpu for Vmx {
 
     #[inline]
     fn task_priority(&self) -> u8 {
-        // SAFETY: inside the frame, which is this VP's alone; the processor writes it while the guest runs.
-        unsafe { self.apic_page.add(TASK_PRIORITY).read_volatile() >> 4 }
+        self.apic_page.task_priority()
     }
 
     fn set_task_priority(&mut self, class: u8) {
         let class = class & 15;
-        // SAFETY: as above.
-        unsafe {
-            self.apic_page.add(TASK_PRIORITY).write_volatile(class << 4);
-        }
+        self.apic_page.set_task_priority(class);
         self.window.follow_task_priority(class);
+    }
+
+    #[inline]
+    fn serves_interrupts(&self) -> bool {
+        self.window.served
+    }
+
+    fn serve(&mut self, apic: &mut LocalApic) {
+        self.follow(apic);
+    }
+
+    #[inline]
+    fn hand_over(&mut self, apic: &mut LocalApic) {
+        self.give(apic);
+    }
+
+    fn take_back(&mut self, apic: &mut LocalApic) {
+        self.recall(apic);
+    }
+
+    fn post_to(&mut self, posted: &Posted) {
+        self.posted = crate::memory::physical_of(&raw const *posted);
+    }
+
+    fn holds_interrupt(&self) -> bool {
+        self.delivers()
     }
 
     fn reset(&mut self, to: Reset) {
         self.change(|area| area.reset(to));
         self.pending = Delivery::default();
         self.window = Window::default();
+        self.apic_page.clear();
+        self.put_status();
         self.set_task_priority(0);
         self.registers = [0; 16];
         // RDX after INIT: the processor's signature.

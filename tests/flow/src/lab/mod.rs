@@ -7,6 +7,7 @@
 mod bytes;
 mod caller;
 mod machine;
+mod serving;
 mod slat;
 mod state;
 mod vcpu;

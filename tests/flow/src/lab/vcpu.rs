@@ -3,11 +3,13 @@
 use abi::register as name;
 use abi::vp::Context;
 use address::Spa;
+use guest::apic::LocalApic;
 use guest::svm::event::EventInfo;
 use guest::svm::{Features, Setup, Vmcb};
 use guest::{Event, Exit, Gpr, Reset, Vcpu};
 use zerocopy::{FromZeros, IntoBytes};
 
+use super::serving::Serving;
 use super::state::{self, Act};
 
 const RFLAGS_IF: u64 = 1 << 9;
@@ -28,6 +30,8 @@ pub struct HostVcpu {
     left: Option<Exit>,
     /// Events that the guest was given, in the form of the control block.
     pub delivered: Vec<u64>,
+    /// Interrupts that the processor serves by itself, where it is told to.
+    pub serving: Serving,
 }
 
 impl HostVcpu {
@@ -94,6 +98,11 @@ impl HostVcpu {
             self.delivered.push(event.into_bits());
             self.block.control.event_injection = EventInfo::new();
         }
+        let due = self.serving.due(self.task_priority());
+        if let Some(vector) = due.filter(|_| self.can_take_interrupt()) {
+            self.serving.begin(vector);
+            self.delivered.push(1 << 31 | u64::from(vector.0));
+        }
     }
 }
 
@@ -112,6 +121,7 @@ impl Vcpu for HostVcpu {
             captured: Vec::new(),
             left: None,
             delivered: Vec::new(),
+            serving: Serving::default(),
         };
         let setup = Setup {
             io_permissions: Spa::new(0),
@@ -210,8 +220,29 @@ impl Vcpu for HostVcpu {
         self.block.set_task_priority(class);
     }
 
+    fn serves_interrupts(&self) -> bool {
+        self.serving.on
+    }
+
+    fn serve(&mut self, apic: &mut LocalApic) {
+        self.serving.follow(apic);
+    }
+
+    fn hand_over(&mut self, apic: &mut LocalApic) {
+        self.serving.hand_over(apic);
+    }
+
+    fn take_back(&mut self, apic: &mut LocalApic) {
+        self.serving.take_back(apic);
+    }
+
+    fn holds_interrupt(&self) -> bool {
+        self.serving.due(self.task_priority()).is_some()
+    }
+
     fn reset(&mut self, to: Reset) {
         self.block.reset(to);
+        self.serving.forget();
         self.registers = [0; 16];
     }
 

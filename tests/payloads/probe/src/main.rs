@@ -7,6 +7,7 @@
 //! - `allowed` (their control), `privileges` (HC-16), `control-words` (HC-05), `pages` (HC-03), `calls` (HC-01; `count=N seed=S`).
 //! - `triple`, `halt-off` (CPU-11): they do not come back. `spin` (CPU-29): neither, with interrupts off.
 //! - `heartbeat` (`period=MS count=N`): prints `probe: tick N`, with `quiet` only the first. `timer`, `ipi` (`vps=N`), `clock`.
+//! - `self-ipi`, `post` (two VPs): interrupts that arrive while the guest runs, and the exits that they took.
 //! - `mem-fill`, `mem-scan` (MEM-06; `pattern=V`): all free memory; the scan wants zeroes.
 //! - `touch addr=A` and `poke addr=A value=V`: one access. `watch addr=A seconds=N`: reads a page again and again.
 
@@ -36,7 +37,7 @@ runtime::payload!(main);
 /// A probe: gets the line that names it, says whether it was good.
 type Probe = fn(CommandLine<'_>) -> bool;
 
-const PROBES: [(&str, Probe); 24] = [
+const PROBES: [(&str, Probe); 26] = [
     ("cpuid", instructions::cpuid),
     ("msr", msr::sweep),
     ("instructions", instructions::privileged),
@@ -56,6 +57,8 @@ const PROBES: [(&str, Probe); 24] = [
     ("timer", time::timer),
     ("clock", time::clock),
     ("ipi", vps::ipi),
+    ("self-ipi", vps::self_interrupts),
+    ("post", vps::post),
     ("mem-fill", memory::fill),
     ("mem-scan", memory::scan),
     ("touch", memory::touch),

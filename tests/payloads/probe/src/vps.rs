@@ -2,8 +2,10 @@
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
+use abi::vendor::{Counters, CountersOf, EXIT_NAMES};
+use abi::{Call, Status};
 use runtime::cmdline::CommandLine;
-use runtime::{MAX_VPS, apic, clock, cpu, interrupt, println, vp};
+use runtime::{MAX_VPS, apic, clock, cpu, hypercall, interrupt, println, vp};
 
 use crate::report;
 
@@ -68,4 +70,83 @@ fn ask(index: u32) -> u64 {
         .map_or(0, |count| count.load(Ordering::Acquire));
     println!("probe: VP {index} was asked {seen} times");
     answered.min(seen)
+}
+
+/// Exits of this partition so far: all, and those for something of the host's.
+fn exits() -> (u64, u64) {
+    let request = CountersOf {
+        partition: u64::MAX,
+        lp: 0,
+    };
+    let counters: Result<Counters, Status> = hypercall::call(Call::VendorCounters, &request);
+    let host = EXIT_NAMES.iter().position(|&name| name == "host");
+    counters.map_or((0, 0), |counters| {
+        let of_host = host.and_then(|index| counters.exits.get(index));
+        (counters.exits.iter().sum(), of_host.copied().unwrap_or(0))
+    })
+}
+
+/// Interrupts to itself: all arrive, each at once. How many exits they took depends on the processor.
+pub fn self_interrupts(_line: CommandLine<'_>) -> bool {
+    const COUNT: u64 = 1000;
+    interrupt::set_handler(ASK, |_| {});
+    cpu::enable_interrupts();
+    let (before, _) = exits();
+    let first = interrupt::count(ASK);
+    let mut late = 0_u64;
+    for number in 1..=COUNT {
+        apic::send_to_self(ASK);
+        late += u64::from(interrupt::count(ASK) - first != number);
+    }
+    let taken = exits().0 - before;
+    let arrived = interrupt::count(ASK) - first;
+    report(
+        "self-ipi",
+        arrived == COUNT && late == 0,
+        format_args!("{arrived} of {COUNT} late {late} exits {taken} end"),
+    )
+}
+
+fn count_asked(_vector: u8) {
+    if let Some(count) = ASKED.get(vp::index() as usize) {
+        count.fetch_add(1, Ordering::AcqRel);
+    }
+}
+
+fn busy(_index: u32) {
+    cpu::enable_interrupts();
+    loop {
+        core::hint::black_box(0);
+    }
+}
+
+/// Interrupts to a VP that runs on and never waits: all arrive. Whether it leaves the guest for them depends on the processor.
+pub fn post(_line: CommandLine<'_>) -> bool {
+    const COUNT: u64 = 500;
+    interrupt::set_handler(ASK, count_asked);
+    if let Err(status) = vp::start_by_ipi(1, 1, busy) {
+        return report("post", false, format_args!("VP 1 {status:?}"));
+    }
+    let asked = || {
+        ASKED
+            .get(1)
+            .map_or(0, |count| count.load(Ordering::Acquire))
+    };
+    let (_, before) = exits();
+    let mut arrived = 0;
+    for _ in 0..COUNT {
+        let seen = asked();
+        apic::send(1, ASK);
+        let end = clock::micros() + PATIENCE;
+        while asked() == seen && clock::micros() < end {
+            core::hint::black_box(0);
+        }
+        arrived += asked() - seen;
+    }
+    let left = exits().1 - before;
+    report(
+        "post",
+        arrived == COUNT,
+        format_args!("{arrived} of {COUNT} exits {left} end"),
+    )
 }

@@ -49,6 +49,8 @@ pub fn scenarios() -> Vec<Scenario> {
             "cpu_29_control_heartbeat_alone",
             "cpu_29_vp_that_never_yields",
         ),
+        probe("interrupts_to_oneself", to_oneself).smoke(),
+        probe("interrupts_to_a_vp_that_runs", to_one_that_runs).smoke(),
         probe("timers_and_clocks", |m| beside_a_heart(m, "timer clock")).smoke(),
     ]
 }
@@ -177,5 +179,50 @@ fn never_yields(machine: &mut Machine) -> Result<()> {
             child.name()
         );
     }
+    Ok(())
+}
+
+/// What a probe of two VPs says of the exits that its interrupts took.
+fn exits_of(machine: &Machine, words: &str) -> Result<u64> {
+    let child = Child::start(
+        machine,
+        &Order {
+            payload: PAYLOAD,
+            options: "memory=16M vps=2 lps=0,1",
+            words,
+            devices: &[],
+        },
+    )?;
+    let outcome = child.ended(Duration::from_secs(60))?;
+    let report = outcome
+        .lines
+        .iter()
+        .find(|line| line.contains(&format!("{words} ok")));
+    let exits = report
+        .and_then(|line| line.split("exits ").nth(1))
+        .and_then(|text| text.split(' ').next())
+        .and_then(|number| number.parse().ok());
+    exits.ok_or_else(|| anyhow::anyhow!("{} {:?}", outcome.code, outcome.lines))
+}
+
+/// A thousand self-IPIs and their ends of interrupt: two exits each, and none where the processor serves interrupts.
+fn to_oneself(machine: &mut Machine) -> Result<()> {
+    let exits = exits_of(machine, "self-ipi")?;
+    let served = matches!(machine.bochs(), Some(Processor::Vmx | Processor::OldVmx));
+    ensure!(
+        if served { exits < 300 } else { exits >= 2000 },
+        "{exits} exits, served by the processor: {served}"
+    );
+    Ok(())
+}
+
+/// Five hundred IPIs to a VP that runs: it leaves the guest for each, unless the processor takes posted interrupts.
+fn to_one_that_runs(machine: &mut Machine) -> Result<()> {
+    let exits = exits_of(machine, "post")?;
+    let posted = machine.bochs() == Some(Processor::Vmx);
+    ensure!(
+        if posted { exits < 250 } else { exits >= 400 },
+        "{exits} exits for the host, taken by the processor: {posted}"
+    );
     Ok(())
 }
