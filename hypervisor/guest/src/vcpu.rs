@@ -201,6 +201,9 @@ pub trait Vcpu {
     /// register does not take this value. Nothing has changed then.
     fn set_register(&mut self, name: u32, value: u128) -> Result<(), bool>;
 
+    /// Whether an entry would take the registers as they stand together: every check that the processor makes then.
+    fn can_enter(&self) -> bool;
+
     /// Length of the exiting instruction where the processor tells it (0 = not told), at most 15.
     fn instruction_length(&self) -> u8;
     /// Bytes of the exiting instruction where the processor captured them (decode assists); the count may be 0.

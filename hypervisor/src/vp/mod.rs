@@ -202,6 +202,7 @@ impl Vcpu for Vp {
     fn reset(&mut self, to: Reset) { arm!(self, vp => vp.reset(to)) }
     fn register(&self, name: u32) -> Option<u128> { arm!(self, vp => vp.register(name)) }
     fn set_register(&mut self, name: u32, value: u128) -> Result<(), bool> { arm!(self, vp => vp.set_register(name, value)) }
+    fn can_enter(&self) -> bool { arm!(self, vp => vp.can_enter()) }
     fn instruction_length(&self) -> u8 { arm!(self, vp => vp.instruction_length()) }
     fn instruction_bytes(&self) -> ([u8; 15], u8) { arm!(self, vp => vp.instruction_bytes()) }
     fn read_msr(&self, index: u32) -> Option<u64> { arm!(self, vp => vp.read_msr(index)) }

@@ -411,3 +411,23 @@ fn a_device_page_is_no_place_for_parameters() {
         Status::ACCESS_DENIED
     );
 }
+
+/// Registers may be written in any order; what they come to is refused by the call that would let the VP go on.
+#[test]
+fn cpu_16_a_state_that_no_processor_takes_does_not_go_on() {
+    let lab = Lab::new();
+    let (id, child) = lab.guest(0x2100, 40, 1);
+    lab.set_registers(id, 0, &[(register::EXPLICIT_SUSPEND, 1)]);
+    turns(&lab, 1, 2);
+    let stop = [(register::EXPLICIT_SUSPEND, 1)];
+    let go = [(register::EXPLICIT_SUSPEND, 0)];
+    lab.set_registers(id, 0, &stop).good();
+    // Long mode without PAE, on the way to somewhere else.
+    lab.set_registers(id, 0, &[(register::CR4, 0)]).good();
+    let answer = lab.set_registers(id, 0, &go);
+    assert_eq!(answer.status, Status::INVALID_REGISTER_VALUE);
+    assert!(lab.with_vp(child.slot, |vp| vp.explicit_suspend));
+    lab.set_registers(id, 0, &[(register::CR4, 0x620)]).good();
+    lab.set_registers(id, 0, &go).good();
+    assert!(lab.with_vp(child.slot, |vp| vp.is_runnable()));
+}

@@ -1,6 +1,7 @@
 //! The SVM dialect's control block and what follows from it: layout, required intercepts, exits, reset states and
 //! registers by name. Sources: AMD64 APM volume 2, chapter 15 and appendices B and C.
 
+pub mod checks;
 pub mod control;
 pub mod decode;
 pub mod event;
@@ -18,6 +19,7 @@ pub mod virtual_interrupt;
 pub mod vmcb;
 mod window;
 
+pub use checks::Limits;
 pub use features::Features;
 pub use vmcb::{Setup, Vmcb};
 pub use window::Step;

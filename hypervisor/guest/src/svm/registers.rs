@@ -9,14 +9,16 @@ use crate::msr::{index, is_canonical};
 /// EFER.SVME: set in every guest's EFER, because VMRUN wants it; no guest sees it.
 pub(super) const EFER_SVME: u64 = 1 << 12;
 const EFER_SCE: u64 = 1 << 0;
-const EFER_LME: u64 = 1 << 8;
+pub(super) const EFER_LME: u64 = 1 << 8;
 const EFER_LMA: u64 = 1 << 10;
 const EFER_NXE: u64 = 1 << 11;
-const CR0_PE: u64 = 1 << 0;
-const CR0_PG: u64 = 1 << 31;
-const CR0_KNOWN: u64 = 0xe005_003f;
-const CR0_NW: u64 = 1 << 29;
-const CR0_CD: u64 = 1 << 30;
+/// What a guest's EFER holds, SVME included.
+pub(super) const EFER_KNOWN: u64 = EFER_SCE | EFER_LME | EFER_LMA | EFER_NXE | EFER_SVME;
+pub(super) const CR0_PE: u64 = 1 << 0;
+pub(super) const CR0_PG: u64 = 1 << 31;
+pub(super) const CR0_KNOWN: u64 = 0xe005_003f;
+pub(super) const CR0_NW: u64 = 1 << 29;
+pub(super) const CR0_CD: u64 = 1 << 30;
 /// VME to UMIP, FSGSBASE, PCIDE, OSXSAVE, SMEP, SMAP; LA57, PKE and CET are hidden.
 const CR4_KNOWN: u64 = 0x0037_0fff;
 const RFLAGS_ALWAYS: u64 = 1 << 1;

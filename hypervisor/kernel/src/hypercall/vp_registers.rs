@@ -144,31 +144,52 @@ fn write_register<M: Machine>(vp: &mut Vp<M>, entry: &RegisterValue) -> Result<(
         return Err(Status::INVALID_PARAMETER);
     }
     let [low, high] = entry.value;
-    let flag = |value| match value {
-        0 => Ok(false),
-        1 => Ok(true),
-        _ => Err(Status::INVALID_REGISTER_VALUE),
-    };
     match entry.name {
-        register::EXPLICIT_SUSPEND => vp.explicit_suspend = flag(low)?,
-        register::INTERCEPT_SUSPEND => vp.intercept_suspend = flag(low)?,
-        register::INTERNAL_ACTIVITY_STATE => {
-            vp.activity = match low {
-                0 => Activity::Running,
-                register::activity::STARTUP_SUSPEND => Activity::WaitForStartup,
-                register::activity::HALT_SUSPEND => Activity::Halted,
-                _ => return Err(Status::INVALID_REGISTER_VALUE),
-            };
-        }
+        register::EXPLICIT_SUSPEND
+        | register::INTERCEPT_SUSPEND
+        | register::INTERNAL_ACTIVITY_STATE => write_state(vp, entry.name, low),
         register::APIC_BASE => vp
             .set_apic_base(low)
-            .map_err(|_| Status::INVALID_REGISTER_VALUE)?,
+            .map_err(|_| Status::INVALID_REGISTER_VALUE),
         name => vp
             .vcpu
             .set_register(name, u128::from(high) << 64 | u128::from(low))
-            .map_err(status_of)?,
+            .map_err(status_of),
     }
-    Ok(())
+}
+
+/// Writes what says whether the VP runs. Registers may be written in any order while it does not; what they come to is
+/// looked at when it is to go on, before the processor does.
+fn write_state<M: Machine>(vp: &mut Vp<M>, name: u32, value: u64) -> Result<(), Status> {
+    let before = (vp.explicit_suspend, vp.intercept_suspend, vp.activity);
+    match (name, value) {
+        (register::EXPLICIT_SUSPEND, 0 | 1) => vp.explicit_suspend = value == 1,
+        (register::INTERCEPT_SUSPEND, 0 | 1) => vp.intercept_suspend = value == 1,
+        (register::INTERNAL_ACTIVITY_STATE, 0) => vp.activity = Activity::Running,
+        (register::INTERNAL_ACTIVITY_STATE, register::activity::STARTUP_SUSPEND) => {
+            vp.activity = Activity::WaitForStartup;
+        }
+        (register::INTERNAL_ACTIVITY_STATE, register::activity::HALT_SUSPEND) => {
+            vp.activity = Activity::Halted;
+        }
+        _ => return Err(Status::INVALID_REGISTER_VALUE),
+    }
+    let sleeps = vp.explicit_suspend || vp.intercept_suspend;
+    if sleeps || vp.activity == Activity::WaitForStartup {
+        return Ok(());
+    }
+    enterable(&vp.vcpu).inspect_err(|_| {
+        (vp.explicit_suspend, vp.intercept_suspend, vp.activity) = before;
+    })
+}
+
+/// Whether the processor would take the registers as they stand together.
+pub(super) fn enterable(vcpu: &impl Vcpu) -> Result<(), Status> {
+    if vcpu.can_enter() {
+        Ok(())
+    } else {
+        Err(Status::INVALID_REGISTER_VALUE)
+    }
 }
 
 pub(super) const fn status_of(unknown: bool) -> Status {

@@ -9,7 +9,7 @@ use guest::Vcpu;
 use zerocopy::IntoBytes;
 
 use super::vp::slot_of;
-use super::vp_registers::status_of;
+use super::vp_registers::{enterable, status_of};
 use super::{Outcome, Request};
 use crate::Kernel;
 use crate::seams::Machine;
@@ -28,6 +28,7 @@ impl<M: Machine> Kernel<M> {
         vp.vcpu
             .set_register(register::RDI, u128::from(rdi))
             .map_err(status_of)?;
+        enterable(&vp.vcpu)?;
         vp.activity = Activity::Running;
         drop(body);
         self.wake(slot);
@@ -58,6 +59,7 @@ impl<M: Machine> Kernel<M> {
             return Err(Status::INVALID_VP_STATE);
         }
         set_context(&mut vp.vcpu, &input.context)?;
+        enterable(&vp.vcpu)?;
         vp.activity = Activity::Running;
         drop(body);
         self.wake(slot);

@@ -1,7 +1,7 @@
 //! What one LP and the whole machine need for SVM, whichever VP runs.
 
 use address::{PAGE_SIZE, Spa};
-use guest::svm::{Features, permission};
+use guest::svm::{Features, Limits, permission};
 use spin::Once;
 use x86_64::registers::model_specific::{Efer, EferFlags, Msr};
 
@@ -16,6 +16,7 @@ const VM_CR_SVM_DISABLED: u64 = 1 << 4;
 const VM_HSAVE_PA: u32 = 0xc001_0117;
 
 static FEATURES: Once<Features> = Once::new();
+static LIMITS: Once<Limits> = Once::new();
 
 /// A permission map, in the hypervisor's image, where no guest reaches it.
 #[repr(C, align(4096))]
@@ -41,12 +42,18 @@ pub fn check() -> Result<(), &'static str> {
         return Err("AMD SVM is turned off by the firmware's set-up");
     }
     FEATURES.call_once(|| features);
+    LIMITS.call_once(|| Limits::detect(cpuid));
     Ok(())
 }
 
 /// What [`check`] found; nothing before that.
 pub fn features() -> Features {
     FEATURES.get().copied().unwrap_or_default()
+}
+
+/// What [`check`] found that VMRUN takes; nothing before that.
+pub fn limits() -> Limits {
+    LIMITS.get().copied().unwrap_or_default()
 }
 
 pub fn tags() -> u32 {

@@ -315,6 +315,10 @@ impl Vcpu for Svm {
         Ok(())
     }
 
+    fn can_enter(&self) -> bool {
+        self.block().violations(&host::limits()).is_empty()
+    }
+
     fn instruction_length(&self) -> u8 {
         decode::instruction_length(self.block(), self.features)
     }

@@ -346,6 +346,10 @@ impl Vcpu for Vmx {
         Ok(())
     }
 
+    fn can_enter(&self) -> bool {
+        self.snapshot().violations(&self.limits).is_empty()
+    }
+
     fn instruction_length(&self) -> u8 {
         // Nothing tells it once the structure is gone; a message is made before that.
         if self.live {

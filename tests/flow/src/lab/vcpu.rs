@@ -5,7 +5,7 @@ use abi::vp::Context;
 use address::Spa;
 use guest::apic::LocalApic;
 use guest::svm::event::EventInfo;
-use guest::svm::{Features, Setup, Vmcb};
+use guest::svm::{Features, Limits, Setup, Vmcb};
 use guest::{Event, Exit, Gpr, Reset, Vcpu};
 use zerocopy::{FromZeros, IntoBytes};
 
@@ -263,6 +263,14 @@ impl Vcpu for HostVcpu {
             }
             other => self.block.set_register(other, value),
         }
+    }
+
+    fn can_enter(&self) -> bool {
+        let limits = Limits {
+            cr4_allowed: 0x0037_07ff,
+            physical_bits: 40,
+        };
+        self.block.violations(&limits).is_empty()
     }
 
     fn instruction_length(&self) -> u8 {

@@ -18,6 +18,7 @@ mod local_apic;
 mod memory;
 mod network;
 mod processor;
+mod registers;
 mod reset;
 
 /// For a payload that only says something and ends.
@@ -39,6 +40,7 @@ pub fn all() -> Vec<Scenario> {
         memory::scenarios(),
         processor::scenarios(),
         local_apic::scenarios(),
+        registers::scenarios(),
         firmware::scenarios(),
     ]
     .concat()
