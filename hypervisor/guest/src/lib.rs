@@ -11,6 +11,7 @@ pub mod length;
 pub mod mov;
 pub mod msr;
 pub mod svm;
+pub mod tags;
 pub mod vcpu;
 pub mod vmx;
 pub mod xstate;

@@ -4,6 +4,7 @@ use alloc::boxed::Box;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use address::{ApicId, LpIndex};
+use guest::tags::LastUsers;
 use spin::RwLock;
 use x86_64::VirtAddr;
 use x86_64::registers::model_specific::GsBase;
@@ -34,6 +35,8 @@ pub struct Lp {
     pub nmis: AtomicU64,
     /// When its timer is due, in TSC ticks: for what runs guests with a timer of its own.
     pub deadline: AtomicU64,
+    /// Which VP used each tag of translations last.
+    pub users: LastUsers,
 }
 
 static LPS: [RwLock<Option<&'static Lp>>; MOST] = [const { RwLock::new(None) }; MOST];
@@ -53,6 +56,7 @@ pub fn create(apic_id: ApicId) -> &'static Lp {
         checked_in: AtomicBool::new(false),
         nmis: AtomicU64::new(0),
         deadline: AtomicU64::new(u64::MAX),
+        users: LastUsers::default(),
     }));
     lp.itself.store(&raw const *lp as u64, Ordering::Relaxed);
     lp

@@ -10,6 +10,8 @@ use guest::{Event, Exit, Gpr, Reset, Vcpu};
 use paging::SlatKind;
 use spin::Once;
 
+use crate::cpu::per_lp;
+
 /// Contiguous zeroed frames that [`enable`] takes per LP.
 pub const HOST_FRAMES: usize = most(svm::HOST_FRAMES, vmx::HOST_FRAMES);
 
@@ -54,6 +56,11 @@ pub fn check() -> Result<(), &'static str> {
     extended::check()?;
     DIALECT.call_once(|| dialect);
     Ok(())
+}
+
+/// Whether a VP that begins a turn on this LP has to forget the translations of its tag first.
+fn begins_anew(tag: u16, structure: Spa, new: bool) -> bool {
+    per_lp::current().is_none_or(|lp| lp.users.begin(tag, structure, new))
 }
 
 fn has_vmx() -> bool {

@@ -15,7 +15,7 @@ fn touch(page: u64) -> Act {
 
 /// The root unmaps a page, on LP 0, while the child is in its guest on LP 1 and has the page in its TLB.
 #[test]
-fn tlb_11_an_lp_inside_the_guest_is_made_to_forget() {
+fn tlb_10_an_lp_inside_the_guest_is_made_to_forget() {
     let lab = Lab::new();
     let (id, child) = lab.guest(0x2100, 32, 1);
     lab.map(id, WINDOW, &[0x2200], RAM).good();
@@ -47,7 +47,7 @@ fn bytes(lab: &Lab, caller: Caller, header: &impl IntoBytesHere) {
 
 /// The child was on LP 1 before, and left what it used in the TLB there; the page goes while it is away.
 #[test]
-fn tlb_10_an_lp_that_comes_back_flushes_at_its_entry() {
+fn tlb_11_an_lp_that_comes_back_flushes_at_its_entry() {
     let lab = Lab::new();
     let (id, child) = lab.guest(0x2100, 32, 1);
     lab.map(id, WINDOW, &[0x2200], RAM).good();
@@ -83,7 +83,7 @@ fn tlb_12_a_tag_starts_with_nothing_of_its_last_owner() {
 
 /// A deposit leaves the root's own map everywhere, too: here the root's VP of LP 1 has used the page.
 #[test]
-fn tlb_11_a_deposited_page_leaves_the_roots_processors() {
+fn tlb_10_a_deposited_page_leaves_the_roots_processors() {
     let lab = Lab::new();
     let id = lab.create();
     let page = 0x2300;
@@ -104,7 +104,7 @@ fn tlb_11_a_deposited_page_leaves_the_roots_processors() {
 /// A mapping that the identity domain refuses does not stay in a TLB: here it runs out of frames there, while the child, which
 /// was told nothing, is in its guest on another LP.
 #[test]
-fn tlb_11_a_mapping_that_is_taken_back_is_forgotten() {
+fn tlb_10_a_mapping_that_is_taken_back_is_forgotten() {
     let lab = Lab::new();
     let mut taken_back = 0;
     for spare in 0..12 {
@@ -150,4 +150,47 @@ fn a_read_only_page_is_not_written() {
     lab.turn(1);
     lab.turn(1);
     assert_eq!(lab.touched(), [Some(0x2200 << 12), None]);
+}
+
+/// Two VPs of one partition on one LP share a tag, and the same linear address means two things; the one that comes back with
+/// nobody in between keeps what it had.
+#[test]
+fn tlb_11_a_sibling_finds_none_of_the_others_linear_translations() {
+    let lab = Lab::new();
+    let (id, first) = lab.guest(0x2100, 48, 1);
+    lab.map(id, WINDOW, &[0x2200, 0x2201], RAM).good();
+    lab.create_vp(id, 1, 1).good();
+    let second = lab.slot(id, 1);
+    lab.go(second);
+    let through = |gpa: u64| Act::TouchLinear {
+        linear: 0x7000,
+        gpa: gpa << 12,
+    };
+    let mut reached = Vec::new();
+    for _ in 0..2 {
+        for (slot, page) in [(first.slot, WINDOW), (second, WINDOW + 1)] {
+            lab.script(slot, &[through(page)]);
+            lab.turn(1);
+            lab.turn(1);
+            lab.turn(1);
+            reached.extend(lab.touched());
+        }
+    }
+    let (one, other) = (Some(0x2200 << 12), Some(0x2201 << 12));
+    assert_eq!(reached, [one, other, one, other]);
+}
+
+/// The control, and no more than needed: a VP alone under its tag is never flushed again.
+#[test]
+fn tlb_11_who_comes_back_alone_is_not_flushed() {
+    let lab = Lab::new();
+    let (id, child) = lab.guest(0x2100, 32, 1);
+    lab.map(id, WINDOW, &[0x2200], RAM).good();
+    lab.script(child.slot, &[touch(WINDOW)]);
+    (0..4).for_each(|_| lab.turn(1));
+    let before = lab.flushes();
+    lab.script(child.slot, &[touch(WINDOW), touch(WINDOW)]);
+    (0..8).for_each(|_| lab.turn(1));
+    assert_eq!(lab.flushes(), before);
+    assert_eq!(lab.touched().len(), 3);
 }

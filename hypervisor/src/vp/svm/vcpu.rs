@@ -11,8 +11,8 @@ use guest::{Event, Exit, Gpr, Reset, Vcpu};
 
 use super::entry::{self, Registers};
 use super::host;
-use crate::vp::cpuid;
 use crate::vp::extended::Extended;
+use crate::vp::{begins_anew, cpuid};
 
 /// A guest's NMI: the processor does not know by itself when the handler of an injected one has ended.
 #[derive(Clone, Copy, Eq, PartialEq)]
@@ -32,6 +32,7 @@ pub struct Svm {
     registers: Registers,
     block: NonNull<Vmcb>,
     block_address: Spa,
+    tag: u16,
     /// SPA of the VMSAVE area of the LP that this VP was unparked on.
     host_area: u64,
     features: Features,
@@ -39,7 +40,7 @@ pub struct Svm {
     nmi: Nmi,
     /// A write of CR8 is being stepped over.
     step: Option<Step>,
-    /// Another VP ran here since: it may have used the same tag.
+    /// A sibling ran here since, under the same tag.
     flush: bool,
     /// What drops this VP's translations from the TLB here.
     flush_command: u8,
@@ -121,6 +122,7 @@ impl Vcpu for Svm {
             registers: [0; 16],
             block: NonNull::new(start).unwrap_or(NonNull::dangling()),
             block_address,
+            tag,
             host_area: 0,
             features,
             extended: Extended::new(area),
@@ -169,7 +171,8 @@ impl Vcpu for Svm {
     fn unpark(&mut self) {
         self.host_area = host::refresh_area();
         self.extended.load();
-        self.flush = true;
+        // A new one flushes anyway.
+        self.flush |= begins_anew(self.tag, self.block_address, false);
     }
 
     fn park(&mut self) {

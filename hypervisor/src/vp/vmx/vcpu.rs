@@ -19,8 +19,8 @@ use super::host;
 use super::instruction::{self, Scope, vmread};
 use super::structure::Setup;
 use super::virtual_apic::VirtualApic;
-use crate::vp::cpuid;
 use crate::vp::extended::Extended;
+use crate::vp::{begins_anew, cpuid};
 
 const RFLAGS_TF: u64 = 1 << 8;
 const SINGLE_STEP: u64 = 1 << 14;
@@ -127,6 +127,7 @@ impl Vcpu for Vmx {
     }
 
     fn unpark(&mut self) {
+        let new = self.fresh;
         self.take_structure();
         self.live = true;
         self.launched = false;
@@ -139,13 +140,14 @@ impl Vcpu for Vmx {
         } else {
             self.load_processor(&mut area);
         }
-        // The partition's other VPs use the same tag.
-        let scope = if self.features.invvpid_single {
-            Scope::Single
-        } else {
-            Scope::All
-        };
-        instruction::invvpid(scope, self.setup.tag);
+        if begins_anew(self.setup.tag, self.structure, new) {
+            let scope = if self.features.invvpid_single {
+                Scope::Single
+            } else {
+                Scope::All
+            };
+            instruction::invvpid(scope, self.setup.tag);
+        }
         self.extended.load();
     }
 

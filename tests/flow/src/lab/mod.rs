@@ -168,6 +168,12 @@ impl Lab {
         state::take_touched()
     }
 
+    /// Flushes of tags so far.
+    #[must_use]
+    pub fn flushes(&self) -> u32 {
+        state::get().flushes.get()
+    }
+
     /// Kicks of LPs so far.
     #[must_use]
     pub fn kicks(&self) -> u32 {

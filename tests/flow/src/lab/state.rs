@@ -5,6 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 
 use address::LpIndex;
+use guest::tags::LastUsers;
 use guest::{Access, Exit, MemoryAccess};
 use kernel::Kernel;
 use kernel::hypercall::Scratch;
@@ -27,6 +28,13 @@ pub enum Act {
         /// It writes.
         write: bool,
     },
+    /// The same through the guest's own page tables, by which a linear address means this guest-physical one.
+    TouchLinear {
+        /// Linear address.
+        linear: u64,
+        /// Guest-physical address.
+        gpa: u64,
+    },
     /// Meanwhile another LP has a turn.
     Turn(u16),
     /// A device interrupt arrives at this LP.
@@ -38,7 +46,7 @@ pub enum Act {
 /// What an access came to: the address that it reached, or none.
 pub type Touched = Option<u64>;
 
-/// A TLB entry's key: tag, page, write.
+/// A TLB entry's key: tag, linear page, write.
 type Tagged = (u16, u64, bool);
 
 struct Processor {
@@ -46,6 +54,7 @@ struct Processor {
     kicked: Cell<bool>,
     tlb: RefCell<HashMap<Tagged, u64>>,
     last: Cell<VpSlot>,
+    users: LastUsers,
     scratch: RefCell<Option<Box<Scratch>>>,
 }
 
@@ -61,6 +70,7 @@ pub(super) struct State {
     kernel: RefCell<Option<Rc<Kernel<HostMachine>>>>,
     breaths: Cell<u32>,
     pub(super) kicks: Cell<u32>,
+    pub(super) flushes: Cell<u32>,
 }
 
 thread_local! {
@@ -79,6 +89,7 @@ pub(super) fn begin(memory: &Rc<Memory>, tags: u32) {
         kicked: Cell::new(false),
         tlb: RefCell::default(),
         last: Cell::new(VpSlot(0)),
+        users: LastUsers::default(),
         scratch: RefCell::new(Some(Box::default())),
     };
     let state = State {
@@ -92,6 +103,7 @@ pub(super) fn begin(memory: &Rc<Memory>, tags: u32) {
         kernel: RefCell::new(None),
         breaths: Cell::new(0),
         kicks: Cell::new(0),
+        flushes: Cell::new(0),
     };
     STATE.with(|it| *it.borrow_mut() = Some(Rc::new(state)));
 }
@@ -199,7 +211,15 @@ impl State {
         due
     }
 
+    /// A VP begins a turn: what an LP does with its tag's translations.
+    pub(super) fn begin(&self, tag: u16, vp: u64, new: bool) {
+        if self.here().users.begin(tag, address::Spa::new(vp), new) {
+            self.flush(tag);
+        }
+    }
+
     pub(super) fn flush(&self, tag: u16) {
+        self.flushes.set(self.flushes.get() + 1);
         let mut tlb = self.here().tlb.borrow_mut();
         tlb.retain(|&(of, _, _), _| of != tag);
     }
@@ -225,7 +245,8 @@ impl State {
         match act {
             Act::Exit(exit) => Some(exit),
             Act::Hypercall => Some(Exit::Hypercall),
-            Act::Touch { gpa, write } => self.touch(gpa, write, tag, root),
+            Act::Touch { gpa, write } => self.touch((gpa, gpa), write, tag, root),
+            Act::TouchLinear { linear, gpa } => self.touch((linear, gpa), true, tag, root),
             Act::Turn(lp) => {
                 turn(LpIndex(lp));
                 None
@@ -241,8 +262,8 @@ impl State {
         }
     }
 
-    fn touch(&self, gpa: u64, write: bool, tag: u16, root: u64) -> Option<Exit> {
-        let entry = (tag, gpa >> 12, write);
+    fn touch(&self, (linear, gpa): (u64, u64), write: bool, tag: u16, root: u64) -> Option<Exit> {
+        let entry = (tag, linear >> 12, write);
         let cached = self.here().tlb.borrow().get(&entry).copied();
         let found = cached.or_else(|| walk(&self.memory, root, gpa & !0xfff, write));
         self.touched

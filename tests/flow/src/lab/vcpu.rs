@@ -18,6 +18,8 @@ const RFLAGS_IF: u64 = 1 << 9;
 pub struct HostVcpu {
     key: u64,
     tag: u16,
+    /// It never ran.
+    new: bool,
     root: u64,
     registers: [u64; 16],
     block: Box<Vmcb>,
@@ -113,6 +115,7 @@ impl Vcpu for HostVcpu {
         let mut vp = Self {
             key: frames[0].as_u64(),
             tag,
+            new: true,
             root: slat_root.as_u64(),
             registers: [0; 16],
             block: Box::new(Vmcb::new_zeroed()),
@@ -143,7 +146,10 @@ impl Vcpu for HostVcpu {
         self.left.take().expect("an exit after each entry")
     }
 
-    fn unpark(&mut self) {}
+    fn unpark(&mut self) {
+        state::get().begin(self.tag, self.key, self.new);
+        self.new = false;
+    }
 
     fn park(&mut self) {}
 
