@@ -168,6 +168,13 @@ pub const COMMANDS: &[Spec] = &[
         "CODE [WORD…] [reps=N] [results=N]",
         "makes a call with these 8-byte words and shows the status and N result words",
     ),
+    spec(
+        "overwrite",
+        (3, 3),
+        &["unmap"],
+        "NAME ADDRESS VALUE [unmap=1]",
+        "writes eight bytes of a partition's memory, after taking the page out of its map where that is asked",
+    ),
     spec("log", (0, 0), &[], "", "shows the hypervisor's log"),
     spec(
         "wait",

@@ -11,6 +11,7 @@ mod guest_console;
 mod hypercall;
 mod interrupts;
 mod machine;
+mod overwrite;
 mod partitions;
 
 use alloc::string::String;
@@ -85,6 +86,7 @@ fn dispatch<M: Machine>(
         "bench" => bench::run(agent),
         "input" => guest_console::input(agent, arguments),
         "hypercall" => hypercall::make(agent, arguments),
+        "overwrite" => overwrite::run(agent, arguments),
         _ => Err(Failure::usage("this command is not known here")),
     }
 }

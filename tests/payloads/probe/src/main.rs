@@ -10,6 +10,7 @@
 //! - `self-ipi`, `post` (two VPs): interrupts that arrive while the guest runs, and the exits that they took.
 //! - `mem-fill`, `mem-scan` (MEM-06; `pattern=V`): all free memory; the scan wants zeroes.
 //! - `touch addr=A` and `poke addr=A value=V`: one access. `watch addr=A seconds=N`: reads a page again and again.
+//! - `lent` (TLB-10): the same with a page of its own, which somebody else changes or takes away.
 
 #![no_std]
 #![no_main]
@@ -37,7 +38,7 @@ runtime::payload!(main);
 /// A probe: gets the line that names it, says whether it was good.
 type Probe = fn(CommandLine<'_>) -> bool;
 
-const PROBES: [(&str, Probe); 26] = [
+const PROBES: [(&str, Probe); 27] = [
     ("cpuid", instructions::cpuid),
     ("msr", msr::sweep),
     ("instructions", instructions::privileged),
@@ -64,6 +65,7 @@ const PROBES: [(&str, Probe); 26] = [
     ("touch", memory::touch),
     ("poke", memory::poke),
     ("watch", memory::watch),
+    ("lent", memory::lent),
 ];
 
 fn main(line: CommandLine<'static>) -> Verdict {

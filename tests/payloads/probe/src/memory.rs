@@ -120,3 +120,19 @@ pub fn watch(line: CommandLine<'_>) -> bool {
     }
     report("watch", true, format_args!("{reads} reads"))
 }
+
+/// Reads a page of its own memory without a break until what stands there is no longer what this wrote (TLB-10).
+pub fn lent(_line: CommandLine<'_>) -> bool {
+    const OWN: u64 = 0x6f77_6e20_7061_6765;
+    let Some(page) = Frames::allocate(1, 4096) else {
+        return report("lent", false, format_args!("no memory"));
+    };
+    let _ = page.write_u64(0, OWN);
+    println!("probe: lent {:#x}", page.address());
+    let end = clock::micros() + 30_000_000;
+    let mut value = OWN;
+    while value == OWN && clock::micros() < end {
+        value = page.read_u64(0).unwrap_or(0);
+    }
+    report("lent", value != OWN, format_args!("reads {value:#x} end"))
+}

@@ -1,9 +1,11 @@
 //! What is left in memory that changes hands.
 
-use anyhow::{Result, ensure};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
 
 use super::full;
-use crate::child::Child;
+use crate::child::{Child, Order};
 use crate::machine::Machine;
 use crate::scenario::Scenario;
 
@@ -25,6 +27,9 @@ pub fn scenarios() -> Vec<Scenario> {
         // Whoever gets frames clears them, too: only a look from outside tells who did.
         Scenario::new("mem_06_frames_are_clean_at_once", full(), clean_at_once)
             .payload("probe.elf"),
+        probe("tlb_10_page_taken_from_a_vp_that_runs", taken),
+        probe("tlb_10_control_page_shared_with_a_vp_that_runs", shared)
+            .control_of("tlb_10_page_taken_from_a_vp_that_runs"),
     ]
 }
 
@@ -69,5 +74,51 @@ fn found(machine: &mut Machine) -> Result<()> {
     ensure!(!answer.good, "the scan found nothing: {}", answer.line);
     let pages = answer.number("pattern")?;
     ensure!(pages > 1000, "{} and {}", filled.line, answer.line);
+    Ok(())
+}
+
+/// What the root writes.
+const CANARY: u64 = 0x7ca4_a417_7ca4_a417;
+
+/// A VP of another LP reads a page without a break; the root writes to it, after taking it away or not. What the VP reads.
+fn last_read(machine: &Machine, unmap: bool) -> Result<u64> {
+    let order = Order {
+        payload: "probe.elf",
+        options: "memory=16M lps=1",
+        words: "lent",
+        devices: &[],
+    };
+    let child = Child::start(machine, &order)?;
+    let line = child.line(|line| line.starts_with("probe: lent 0x"))?;
+    let address = line.rsplit(' ').next().context("an address")?;
+    let unmap = u32::from(unmap);
+    child.command(&format!(
+        "overwrite {{}} {address} {CANARY:#x} unmap={unmap}"
+    ))?;
+    let outcome = child.ended(Duration::from_secs(60))?;
+    let report = outcome.lines.iter().find(|line| line.contains("lent ok"));
+    report
+        .and_then(|line| line.split("reads 0x").nth(1))
+        .and_then(|text| text.split(' ').next())
+        .and_then(|digits| u64::from_str_radix(digits, 16).ok())
+        .with_context(|| format!("{:?}", outcome.lines))
+}
+
+/// No VP, however busy, reads what is written once the page has left its partition.
+fn taken(machine: &mut Machine) -> Result<()> {
+    for round in 0..5 {
+        let seen = last_read(machine, true)?;
+        ensure!(
+            seen == u64::MAX,
+            "round {round}: the VP read {seen:#x} from a page that it no longer has"
+        );
+    }
+    Ok(())
+}
+
+/// A page that it has it reads as it is.
+fn shared(machine: &mut Machine) -> Result<()> {
+    let seen = last_read(machine, false)?;
+    ensure!(seen == CANARY, "the VP read {seen:#x}");
     Ok(())
 }
