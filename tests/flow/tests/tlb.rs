@@ -81,6 +81,25 @@ fn tlb_12_a_tag_starts_with_nothing_of_its_last_owner() {
     assert_eq!(lab.touched(), [Some(0x2200 << 12), Some(0x2300 << 12)]);
 }
 
+/// The same where the new partition's tables even stand in the old one's frames: what was known by the table is not known any more.
+#[test]
+fn tlb_12_tables_in_old_frames_start_with_nothing() {
+    let lab = Lab::new();
+    let mut roots = Vec::new();
+    for frame in [0x2200, 0x2300] {
+        let (id, child) = lab.guest(0x2100, 32, 1);
+        lab.map(id, WINDOW, &[frame], RAM).good();
+        lab.script(child.slot, &[touch(WINDOW)]);
+        (0..3).for_each(|_| lab.turn(1));
+        assert_eq!(lab.touched(), [Some(frame << 12)]);
+        let cell = lab.kernel.partitions.get(address::PartitionId(id));
+        let root = cell.and_then(|cell| cell.body.lock().slat.live().map(|slat| slat.root()));
+        roots.push((id % 64, root));
+        lab.end(id);
+    }
+    assert_eq!(roots[0], roots[1], "the same slot and the same root");
+}
+
 /// A deposit leaves the root's own map everywhere, too: here the root's VP of LP 1 has used the page.
 #[test]
 fn tlb_10_a_deposited_page_leaves_the_roots_processors() {

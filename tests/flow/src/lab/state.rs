@@ -48,11 +48,15 @@ pub type Touched = Option<u64>;
 
 /// A TLB entry's key: tag, linear page, write.
 type Tagged = (u16, u64, bool);
+/// The same of guest-physical translations: root of the SLAT, guest-physical page, write.
+type Rooted = (u64, u64, bool);
 
 struct Processor {
     deadline: Cell<u64>,
     kicked: Cell<bool>,
     tlb: RefCell<HashMap<Tagged, u64>>,
+    /// What it remembers of the SLAT alone, by the table's root: forgetting a tag does not touch it.
+    guest_physical: RefCell<HashMap<Rooted, u64>>,
     last: Cell<VpSlot>,
     users: LastUsers,
     scratch: RefCell<Option<Box<Scratch>>>,
@@ -88,6 +92,7 @@ pub(super) fn begin(memory: &Rc<Memory>, tags: u32) {
         deadline: Cell::new(u64::MAX),
         kicked: Cell::new(false),
         tlb: RefCell::default(),
+        guest_physical: RefCell::default(),
         last: Cell::new(VpSlot(0)),
         users: LastUsers::default(),
         scratch: RefCell::new(Some(Box::default())),
@@ -214,11 +219,18 @@ impl State {
     /// A VP begins a turn: what an LP does with its tag's translations.
     pub(super) fn begin(&self, tag: u16, vp: u64, new: bool) {
         if self.here().users.begin(tag, address::Spa::new(vp), new) {
-            self.flush(tag);
+            self.forget_tag(tag);
         }
     }
 
-    pub(super) fn flush(&self, tag: u16) {
+    /// Everything that comes from a SLAT goes.
+    pub(super) fn flush(&self, tag: u16, root: u64) {
+        self.forget_tag(tag);
+        let mut known = self.here().guest_physical.borrow_mut();
+        known.retain(|&(of, _, _), _| of != root);
+    }
+
+    fn forget_tag(&self, tag: u16) {
         self.flushes.set(self.flushes.get() + 1);
         let mut tlb = self.here().tlb.borrow_mut();
         tlb.retain(|&(of, _, _), _| of != tag);
@@ -265,7 +277,10 @@ impl State {
     fn touch(&self, (linear, gpa): (u64, u64), write: bool, tag: u16, root: u64) -> Option<Exit> {
         let entry = (tag, linear >> 12, write);
         let cached = self.here().tlb.borrow().get(&entry).copied();
-        let found = cached.or_else(|| walk(&self.memory, root, gpa & !0xfff, write));
+        let rooted = (root, gpa >> 12, write);
+        let known = || self.here().guest_physical.borrow().get(&rooted).copied();
+        let walked = || walk(&self.memory, root, gpa & !0xfff, write);
+        let found = cached.or_else(known).or_else(walked);
         self.touched
             .borrow_mut()
             .push(found.map(|page| page | gpa & 0xfff));
@@ -277,6 +292,10 @@ impl State {
             }));
         };
         self.here().tlb.borrow_mut().insert(entry, found);
+        self.here()
+            .guest_physical
+            .borrow_mut()
+            .insert(rooted, found);
         None
     }
 }

@@ -63,7 +63,7 @@ impl HostVcpu {
     fn run(&mut self, flush: bool) -> Exit {
         let state = state::get();
         if flush {
-            state.flush(self.tag);
+            state.flush(self.tag, self.root);
         }
         loop {
             self.take_event();
