@@ -124,6 +124,7 @@ fn busy(_index: u32) {
 pub fn post(_line: CommandLine<'_>) -> bool {
     const COUNT: u64 = 500;
     interrupt::set_handler(ASK, count_asked);
+    cpu::enable_interrupts();
     if let Err(status) = vp::start_by_ipi(1, 1, busy) {
         return report("post", false, format_args!("VP 1 {status:?}"));
     }
