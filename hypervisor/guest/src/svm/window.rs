@@ -10,6 +10,8 @@ use crate::{Event, Exit};
 const CR8_WRITES: u32 = 1 << (16 + 8);
 const RFLAGS_IF: u64 = 1 << 9;
 const RFLAGS_TF: u64 = 1 << 8;
+/// Bit of DR6.
+const SINGLE_STEP: u64 = 1 << 14;
 
 /// A single step over a write of CR8: what it hides.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -114,6 +116,23 @@ impl Vmcb {
         true
     }
 
+    /// An instruction that was done for a guest that steps ends in #DB, like one that the processor does itself.
+    #[inline]
+    pub fn trap_behind(&mut self) {
+        if self.save.rflags & RFLAGS_TF != 0 {
+            self.trap();
+        }
+    }
+
+    #[cold]
+    fn trap(&mut self) {
+        self.save.dr6 |= SINGLE_STEP;
+        self.inject(Event::Exception {
+            vector: 1,
+            error_code: None,
+        });
+    }
+
     /// Delivers an event at the next entry.
     pub fn inject(&mut self, event: Event) {
         self.control.event_injection = EventInfo::deliver(event);
@@ -135,6 +154,21 @@ mod tests {
     use super::*;
     use crate::svm::Features;
     use crate::svm::vmcb::tests::block;
+
+    #[test]
+    fn cpu_10_an_instruction_done_for_a_guest_that_steps_ends_in_a_debug_exception() {
+        let mut block = block(Features::default());
+        block.trap_behind();
+        assert!(!block.control.event_injection.valid());
+        block.save.rflags |= RFLAGS_TF;
+        block.trap_behind();
+        let expected = EventInfo::deliver(Event::Exception {
+            vector: 1,
+            error_code: None,
+        });
+        assert_eq!(block.control.event_injection, expected);
+        assert_eq!(block.save.dr6 & SINGLE_STEP, SINGLE_STEP);
+    }
 
     #[test]
     fn a_window_is_a_waiting_virtual_interrupt() {

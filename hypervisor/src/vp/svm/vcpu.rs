@@ -207,6 +207,7 @@ impl Vcpu for Svm {
         let block = self.block_mut();
         block.save.rip = decode::next_rip(block, features);
         block.control.interrupt_shadow = 0;
+        block.trap_behind();
     }
 
     #[inline(always)]
@@ -214,12 +215,14 @@ impl Vcpu for Svm {
         if self.features.next_rip {
             self.advance();
         } else {
-            self.block_mut().advance_by(plain);
+            self.advance_by(plain);
         }
     }
 
     fn advance_by(&mut self, length: u8) {
-        self.block_mut().advance_by(length);
+        let block = self.block_mut();
+        block.advance_by(length);
+        block.trap_behind();
     }
 
     #[inline]

@@ -17,6 +17,8 @@ use super::{entry, host};
 use crate::cpu::apic::vector;
 use crate::cpu::{clock, interrupt};
 
+/// #DB.
+const DEBUG: u8 = 1;
 const DR7_GENERAL_DETECT: u64 = 1 << 13;
 
 impl Vmx {
@@ -117,7 +119,7 @@ impl Vmx {
         match exit {
             Exit::Host => self.host_exit(reason),
             Exit::InterruptWindow => self.window.request(false),
-            Exit::Exception { vector: 1, .. } => self.note_debug(),
+            Exit::Exception { .. } => self.note_exception(),
             Exit::InvalidState | Exit::Unknown(_) => self.say(reason),
             _ => {}
         }
@@ -156,8 +158,27 @@ impl Vmx {
         }
     }
 
+    /// What an exception that leaves the guest has not done, and its injection does not do either.
+    #[cold]
+    fn note_exception(&mut self) {
+        let event = EventInfo::from_bits(vmread(Field::EXIT_EVENT) as u32);
+        if event.kind() == kind::PRIVILEGED_SOFTWARE_EXCEPTION {
+            // INT1 is a trap, and left for like a fault: it would be executed again and again.
+            let length = vmread(Field::EXIT_INSTRUCTION_LENGTH) & 15;
+            let next = decode::next_rip(vmread(Field::GUEST_RIP), length, self.long_mode());
+            self.put(Field::GUEST_RIP, next);
+        } else if event.vector() == DEBUG {
+            self.note_debug();
+        }
+        // Any exception ends a shadow. With one, and the trap flag set, the entry would be refused.
+        let state = self.interruptibility();
+        if state & window::SHADOW != 0 {
+            self.put(Field::GUEST_INTERRUPTIBILITY, state & !window::SHADOW);
+        }
+    }
+
     /// A debug exception that leaves the guest does not write DR6 and DR7; the one that is injected does not either.
-    pub(super) fn note_debug(&mut self) {
+    fn note_debug(&mut self) {
         let status = decode::debug_status(read_dr6(), vmread(Field::EXIT_QUALIFICATION));
         // SAFETY: the hypervisor does not use the register.
         unsafe { asm!("mov dr6, {}", in(reg) status, options(nomem, nostack, preserves_flags)) };
