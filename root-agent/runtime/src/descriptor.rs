@@ -11,13 +11,26 @@ pub(crate) const CODE: u16 = 0x08;
 /// Selector of the data segment.
 pub(crate) const DATA: u16 = 0x10;
 const FIRST_TASK: u16 = 0x20;
+/// Selectors of ring 3, in the order that SYSRET wants: 32-bit code, data, 64-bit code.
+pub(crate) const USER_CODE_32: u16 = FIRST_USER | 3;
+pub(crate) const USER_DATA: u16 = (FIRST_USER + 8) | 3;
+pub(crate) const USER_CODE: u16 = (FIRST_USER + 16) | 3;
+const FIRST_USER: u16 = FIRST_TASK + 16 * MAX_VPS as u16;
+
+const USER_DESCRIPTORS: [u64; 3] = [
+    0x00cf_fb00_0000_ffff,
+    0x00cf_f300_0000_ffff,
+    0x00af_fb00_0000_ffff,
+];
 
 const CODE_DESCRIPTOR: u64 = 0x00af_9b00_0000_ffff;
 const DATA_DESCRIPTOR: u64 = 0x00cf_9300_0000_ffff;
-const ENTRIES: usize = FIRST_TASK as usize / 8 + 2 * MAX_VPS;
+const ENTRIES: usize = FIRST_TASK as usize / 8 + 2 * MAX_VPS + USER_DESCRIPTORS.len();
 const FAULT_STACK: usize = 8192;
+/// Bytes between the tops of the stacks for double faults and for #DB.
+const DEBUG_STACK: u64 = 4096;
 
-/// Task-state segment; only its first interrupt stack is used.
+/// Task-state segment: the stack for what interrupts ring 3, and one for double faults.
 #[derive(Clone, Copy)]
 #[repr(C, packed(4))]
 struct Task {
@@ -56,6 +69,7 @@ struct Stack([u8; FAULT_STACK]);
 static GDT: Shared<[u64; ENTRIES]> = Shared::new([0; ENTRIES]);
 static TASKS: Shared<[Task; MAX_VPS]> = Shared::new([NO_TASK; MAX_VPS]);
 static FAULT_STACKS: Shared<[Stack; MAX_VPS]> = Shared::new([Stack([0; FAULT_STACK]); MAX_VPS]);
+static FROM_USER_STACKS: Shared<[Stack; MAX_VPS]> = Shared::new([Stack([0; FAULT_STACK]); MAX_VPS]);
 static IDT: Shared<[[u64; 2]; 256]> = Shared::new([[0; 2]; 256]);
 
 /// The GDT's operand for LGDT.
@@ -87,11 +101,17 @@ pub(crate) fn build() {
         let gdt = GDT.pointer().cast::<u64>();
         gdt.add(1).write(CODE_DESCRIPTOR);
         gdt.add(2).write(DATA_DESCRIPTOR);
+        let user = gdt.add(usize::from(FIRST_USER) / 8);
+        for (index, descriptor) in USER_DESCRIPTORS.into_iter().enumerate() {
+            user.add(index).write(descriptor);
+        }
         for index in 0..MAX_VPS {
             let stack_top = FAULT_STACKS.pointer().cast::<Stack>().add(index + 1) as u64;
             let task = TASKS.pointer().cast::<Task>().add(index);
             let mut content = NO_TASK;
+            content.stacks[0] = FROM_USER_STACKS.pointer().cast::<Stack>().add(index + 1) as u64;
             content.interrupt_stacks[0] = stack_top;
+            content.interrupt_stacks[1] = stack_top - DEBUG_STACK;
             task.write(content);
             let entry = gdt.add(usize::from(FIRST_TASK) / 8 + 2 * index);
             let [low, high] = task_descriptor(task as u64);
@@ -106,7 +126,19 @@ pub(crate) fn build() {
 
 /// Lets a vector enter at `handler`, with interrupts off. Double faults get their own stack.
 pub(crate) fn set_gate(vector: u8, handler: u64) {
-    let stack = u64::from(vector == 8);
+    set_gate_on_stack(vector, handler, u64::from(vector == 8));
+}
+
+/// Gives #DB a stack of its own, the same one each time; its first byte is above the address that this returns.
+pub(crate) fn give_debug_a_stack() -> u64 {
+    set_gate_on_stack(1, crate::interrupt::stub(1), 2);
+    // SAFETY: inside the static.
+    let task = unsafe { TASKS.pointer().cast::<Task>().add(vp_slot()) };
+    // SAFETY: the first field behind four bytes; written once, before any VP ran.
+    unsafe { (&raw const (*task).interrupt_stacks[1]).read_unaligned() }
+}
+
+fn set_gate_on_stack(vector: u8, handler: u64, stack: u64) {
     let low = handler & 0xffff
         | u64::from(CODE) << 16
         | stack << 32

@@ -4,12 +4,18 @@ use core::arch::asm;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use crate::interrupt::Frame;
-use crate::{MAX_VPS, descriptor};
+use crate::{MAX_VPS, descriptor, user};
 
 /// #UD, invalid opcode.
 pub const INVALID_OPCODE: u8 = 6;
 /// #GP, general protection.
 pub const GENERAL_PROTECTION: u8 = 13;
+/// #DB, debug.
+pub const DEBUG: u8 = 1;
+/// NMI.
+pub const NMI: u8 = 2;
+/// #AC, alignment check.
+pub const ALIGNMENT: u8 = 17;
 /// #PF, page fault.
 pub const PAGE_FAULT: u8 = 14;
 
@@ -26,20 +32,37 @@ pub(crate) fn recover(frame: &mut Frame) -> bool {
         return false;
     }
     CAUGHT[slot].store(frame.vector + 1, Ordering::Relaxed);
+    user::leave(frame, resume);
     frame.rip = resume;
     true
 }
 
-/// Ends a guarded instruction: the vector of its fault, if it had one.
-fn outcome() -> Result<(), u8> {
-    match CAUGHT[descriptor::vp_slot()].swap(0, Ordering::Relaxed) {
-        0 => Ok(()),
-        vector => Err((vector - 1) as u8),
-    }
+/// The next fault goes on at this address.
+pub(crate) fn expect_at(address: u64) {
+    RESUME[descriptor::vp_slot()].store(address, Ordering::Relaxed);
 }
 
-fn slot() -> *mut u64 {
+/// The fault that was caught, once.
+pub(crate) fn caught() -> Option<u8> {
+    let vector = CAUGHT[descriptor::vp_slot()].swap(0, Ordering::Relaxed);
+    vector.checked_sub(1).map(|vector| vector as u8)
+}
+
+/// Ends a guarded instruction: the vector of its fault, if it had one.
+pub(crate) fn outcome() -> Result<(), u8> {
+    caught().map_or(Ok(()), Err)
+}
+
+pub(crate) fn slot() -> *mut u64 {
     RESUME[descriptor::vp_slot()].as_ptr()
+}
+
+/// CR2.
+pub(crate) fn page_fault_address() -> u64 {
+    let value;
+    // SAFETY: reads a register.
+    unsafe { asm!("mov {}, cr2", out(reg) value, options(nomem, nostack, preserves_flags)) };
+    value
 }
 
 /// Reads an MSR; `Err` holds the vector of the fault.
@@ -73,6 +96,67 @@ fn try_write(msr: u32, value: u64) -> Result<(), u8> {
             t = out(reg) _, s = in(reg) slot(), in("ecx") msr, in("eax") value as u32, in("edx") (value >> 32) as u32);
     }
     outcome()
+}
+
+/// Writes a register of the local APIC; `Err` holds the vector of the fault. Others are not written.
+pub fn write_apic(msr: u32, value: u64) -> Result<(), u8> {
+    if matches!(msr, 0x800..=0x8ff) {
+        try_write(msr, value)
+    } else {
+        Ok(())
+    }
+}
+
+/// Goes on at an address where nothing is: does not come back.
+pub fn jump_nowhere(address: u64) -> ! {
+    if crate::memory::overlaps_ram(address, address.saturating_add(4096)) {
+        triple();
+    }
+    // SAFETY: nothing of this program runs on this VP any more.
+    unsafe { asm!("jmp {}", in(reg) address, options(noreturn)) };
+}
+
+/// Moves `count` bytes between memory and a port by one string instruction, forwards. `Err` holds the vector of the fault.
+pub fn port_string(port: u16, bytes: &mut [u8], write: bool) -> Result<(), u8> {
+    let (start, count) = (bytes.as_mut_ptr(), bytes.len());
+    // SAFETY: the instruction reads or writes the slice and no more.
+    unsafe {
+        if write {
+            asm!("lea {t}, [rip + 2f]", "mov [{s}], {t}", "rep outsb", "2:", "mov qword ptr [{s}], 0", t = out(reg) _,
+                s = in(reg) slot(), in("dx") port, inout("rsi") start => _, inout("rcx") count => _);
+        } else {
+            asm!("lea {t}, [rip + 2f]", "mov [{s}], {t}", "rep insb", "2:", "mov qword ptr [{s}], 0", t = out(reg) _,
+                s = in(reg) slot(), in("dx") port, inout("rdi") start => _, inout("rcx") count => _);
+        }
+    }
+    outcome()
+}
+
+/// WBINVD.
+pub fn write_back() {
+    // SAFETY: changes no memory as seen by this program.
+    unsafe { asm!("wbinvd", options(nostack)) };
+}
+
+/// INVLPG with any address.
+pub fn forget_page(address: u64) -> Result<(), u8> {
+    // SAFETY: drops a translation, which the tables still have.
+    unsafe {
+        asm!("lea {t}, [rip + 2f]", "mov [{s}], {t}", "invlpg [{a}]", "2:", "mov qword ptr [{s}], 0", t = out(reg) _,
+            s = in(reg) slot(), a = in(reg) address);
+    }
+    outcome()
+}
+
+/// Reads four bytes at any address that is not this program's; `Err` holds the vector of the fault.
+pub fn read_anywhere(address: u64) -> Result<u32, u8> {
+    let value: u32;
+    // SAFETY: reads, and a fault goes on at label 2.
+    unsafe {
+        asm!("lea {t}, [rip + 2f]", "mov [{s}], {t}", "mov {v:e}, [{a}]", "2:", "mov qword ptr [{s}], 0",
+            t = out(reg) _, s = in(reg) slot(), a = in(reg) address, v = out(reg) value);
+    }
+    outcome().map(|()| value)
 }
 
 /// Ends this VP by a triple fault: no gate is left for any exception.

@@ -13,6 +13,7 @@ pub mod boot;
 pub mod clock;
 pub mod cmdline;
 pub mod console;
+pub mod control;
 pub mod cpu;
 mod descriptor;
 pub mod entry;
@@ -27,8 +28,12 @@ pub mod mmio;
 pub mod msr;
 pub mod pool;
 pub mod port;
+pub mod real_mode;
 pub mod serial;
+pub mod state;
+pub mod steps;
 pub mod synic;
+pub mod user;
 pub mod vp;
 
 #[doc(hidden)]

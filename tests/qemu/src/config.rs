@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::bochs::Processor;
+use crate::machine::Kit;
 
 /// A machine; two scenarios whose configurations are equal can share one.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -75,6 +76,14 @@ impl Config {
             iommu: Iommu::None,
             bochs: Some(processor),
             ..Self::with_lps(lps)
+        }
+    }
+
+    /// What the machine runs in, for a person.
+    pub fn emulator(&self, kit: &Kit) -> String {
+        match self.bochs {
+            Some(processor) => format!("Bochs ({})", processor.name()),
+            None => kit.emulator.version.clone(),
         }
     }
 

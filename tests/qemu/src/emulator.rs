@@ -165,7 +165,7 @@ fn processor(words: &mut Words, config: &Config) {
     words.add(
         "-cpu",
         if kvm {
-            "host,+svm,+x2apic"
+            "host,+x2apic"
         } else {
             "EPYC,+svm,+npt,+x2apic,+vgif"
         },
@@ -363,6 +363,21 @@ mod tests {
             without.contains("-device amd-iommu,intremap=on,xtsup=off"),
             "{without}"
         );
+    }
+
+    #[test]
+    fn under_kvm_the_processor_is_the_hosts_whoever_made_it() {
+        let config = Config {
+            accelerator: Accelerator::Kvm,
+            ..Config::default()
+        };
+        let line = line(&config, Console::Log, &Vec::new());
+        for part in [
+            "-accel kvm -machine q35,kernel-irqchip=split -cpu host,+x2apic -smp 2",
+            "-device intel-iommu,intremap=on,eim=on,",
+        ] {
+            assert!(line.contains(part), "{part}\nis not in\n{line}");
+        }
     }
 
     #[test]

@@ -264,13 +264,24 @@ impl Machine {
         within: Duration,
         wanted: impl Fn(&str) -> bool,
     ) -> Result<(usize, String)> {
-        let accepted = |event: &Event| console_line(event, name).is_some_and(&wanted);
+        // Who has stopped writes no more.
+        let accepted =
+            |event: &Event| stopped(event, name) || console_line(event, name).is_some_and(&wanted);
         let within = self.patience(within);
         let found = self.client.wait_event(start, within, accepted);
+        let heard = || self.lines(name, start).join(" | ");
         let (next, event) = found.ok_or_else(|| {
-            let heard = self.lines(name, start).join(" | ");
-            anyhow!("{name} did not write the expected line within {within:?}; it wrote: {heard}")
+            anyhow!(
+                "{name} did not write the expected line within {within:?}; it wrote: {}",
+                heard()
+            )
         })?;
+        ensure!(
+            !stopped(&event, name),
+            "{name} stopped ({}) before it wrote the expected line; it wrote: {}",
+            event.fields,
+            heard()
+        );
         Ok((
             next,
             console_line(&event, name).unwrap_or_default().to_string(),
@@ -289,10 +300,10 @@ impl Machine {
 
     /// Waits until the run of `name` that began at event `start` has ended.
     pub fn wait_stopped(&self, name: &str, start: usize, within: Duration) -> Result<Outcome> {
-        let ours =
-            |event: &Event| event.name == "stopped" && event.fields.get("partition") == Some(name);
         let within = self.patience(within);
-        let found = self.client.wait_event(start, within, ours);
+        let found = self
+            .client
+            .wait_event(start, within, |event| stopped(event, name));
         let (_, event) = found.ok_or_else(|| {
             let heard = self.lines(name, start).join(" | ");
             anyhow!("{name} did not stop within {within:?}; it wrote: {heard}")
@@ -414,6 +425,10 @@ impl Machine {
             // The serial log is what the sentence promises; the trace is only a help.
             let _ = copy(&self.files.trace_log, "trace.log");
         }
+        let emulator_log = self.scratch.path().join("bochs.log");
+        if emulator_log.exists() {
+            let _ = copy(&emulator_log, "bochs.log");
+        }
         let emulator = said(self.scratch.path());
         match copy(&self.files.serial_log, "serial.log") {
             Ok(path) => format!("serial log: {}; {emulator}", path.display()),
@@ -472,6 +487,10 @@ fn assemble(kit: &Kit, config: &Config, folder: &Path) -> Result<()> {
 fn console_line<'e>(event: &'e Event, name: &str) -> Option<&'e str> {
     let ours = event.name == "console" && event.fields.get("partition") == Some(name);
     ours.then(|| event.fields.get("line").unwrap_or_default())
+}
+
+fn stopped(event: &Event, name: &str) -> bool {
+    event.name == "stopped" && event.fields.get("partition") == Some(name)
 }
 
 fn read_lossy(path: &Path) -> String {

@@ -37,11 +37,11 @@ pub fn on(
 pub fn said(folder: &Path) -> String {
     let text = fs::read(folder.join("emulator.log")).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
-    // What the translation lacks of the processor model is known and no clue.
-    let clues: Vec<&str> = text
-        .lines()
-        .filter(|line| !line.contains("TCG doesn't support requested"))
-        .collect();
+    // What the translation lacks of the processor model, and what Bochs tells of its start, is known and no clue.
+    let known = |line: &str| {
+        line.contains("TCG doesn't support requested") || line.starts_with("00000000000")
+    };
+    let clues: Vec<&str> = text.lines().filter(|line| !known(line)).collect();
     if clues.is_empty() {
         return "the emulator said nothing".into();
     }

@@ -20,6 +20,8 @@ pub struct Scenario {
     pub control_of: Option<&'static str>,
     /// Whether it needs neither an IOMMU, nor a device, nor the emulator's own eyes: it runs on every emulator.
     pub anywhere: bool,
+    /// Whether it runs in Bochs alone: QEMU's translation does not show what it looks for, or has not been seen to.
+    pub bochs_alone: bool,
     /// Whether it belongs to the few that run on every processor model of Bochs with every number of processors.
     pub smoke: bool,
     /// Whether it is about the number of processors that its configuration names.
@@ -42,6 +44,7 @@ impl Scenario {
             payload: None,
             control_of: None,
             anywhere: false,
+            bochs_alone: false,
             smoke: false,
             counted: false,
             alone: false,
@@ -87,6 +90,13 @@ impl Scenario {
     /// The same, which needs neither an IOMMU nor a device.
     pub fn anywhere(mut self) -> Self {
         self.anywhere = true;
+        self
+    }
+
+    /// The same, in Bochs alone.
+    pub fn in_bochs_alone(mut self) -> Self {
+        self.anywhere = true;
+        self.bochs_alone = true;
         self
     }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use libtest_mimic::{Arguments, Trial};
 
-use crate::config::{Dialect, Iommu};
+use crate::config::{Accelerator, Dialect, Iommu};
 use crate::ignored::{self, Ignored};
 use crate::machine::{Kit, Machine};
 use crate::place::{self, Place};
@@ -25,6 +25,8 @@ pub struct Options {
     pub threads: usize,
     /// On machines with each of these kinds of IOMMU.
     pub dialects: Vec<Dialect>,
+    /// How QEMU executes instructions where a scenario does not mind; translation unless told.
+    pub accelerator: Option<Accelerator>,
     /// In Bochs, only scenarios that run on every emulator, on each of these machines.
     pub bochs: Vec<Place>,
     /// Further machines in Bochs, on each of which a few scenarios run one after the other.
@@ -103,13 +105,22 @@ fn describe(scenario: &Scenario, all: &[Scenario]) -> String {
     line
 }
 
+/// In QEMU all but what is for Bochs alone; there, what needs no device.
+fn runs_there(scenario: &Scenario, options: &Options) -> bool {
+    if options.bochs.is_empty() {
+        !scenario.bochs_alone
+    } else {
+        scenario.anywhere
+    }
+}
+
 fn select(all: Vec<Scenario>, options: &Options) -> Result<Vec<Scenario>> {
     let filter = options.filter.as_deref().unwrap_or("");
     let halted = options.replaced_by.is_some();
     let chosen = |scenario: &Scenario| {
         scenario.name.contains(filter)
             && (!halted || scenario.payload.is_some())
-            && (options.bochs.is_empty() || scenario.anywhere)
+            && runs_there(scenario, options)
     };
     let selected: Vec<Scenario> = all.into_iter().filter(chosen).collect();
     if selected.is_empty() {
@@ -132,7 +143,14 @@ fn on_each(scenarios: &[Scenario], dialects: &[Dialect]) -> Vec<Scenario> {
 /// The scenarios where they run.
 fn placed(scenarios: &[Scenario], options: &Options) -> Vec<Scenario> {
     if options.bochs.is_empty() {
-        on_each(scenarios, &options.dialects)
+        let mut all = on_each(scenarios, &options.dialects);
+        let indifferent = all
+            .iter_mut()
+            .filter(|it| it.config.accelerator == Accelerator::Tcg);
+        for scenario in indifferent {
+            scenario.config.accelerator = options.accelerator.unwrap_or(Accelerator::Tcg);
+        }
+        all
     } else {
         place::on_each(scenarios, &options.bochs)
     }

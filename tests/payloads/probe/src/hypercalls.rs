@@ -4,7 +4,7 @@ use abi::call::Form;
 use abi::vendor::{Counters, CountersOf};
 use abi::{Call, CallInput, Status};
 use runtime::cmdline::CommandLine;
-use runtime::{hypercall, println};
+use runtime::{fault, hypercall, println};
 use zerocopy::IntoBytes;
 
 use crate::report;
@@ -166,6 +166,98 @@ pub fn pages(_line: CommandLine<'_>) -> bool {
         "pages",
         good,
         format_args!("control {control} wrong {wrong} of {}", bad.len()),
+    )
+}
+
+/// HC-06: counts and starts that do not fit together are refused before anything is read; the control is one that fits, and
+/// is denied for another reason.
+pub fn repetitions(_line: CommandLine<'_>) -> bool {
+    let code = Call::MapGpaPages as u16;
+    let mut wrong = 0;
+    let mut check = |count, start, wanted: &[Status]| {
+        let input = [0_u8; 512];
+        let result = hypercall::raw(CallInput::rep(code, count, start), &[&input], &mut []);
+        if !wanted.contains(&result.status()) || result.completed() > start {
+            println!(
+                "probe: {count} from {start} gave {:?} {}",
+                result.status(),
+                result.completed()
+            );
+            wrong += 1;
+        }
+    };
+    check(1, 0, &[Status::ACCESS_DENIED]);
+    for (count, start) in [(0, 0), (0, 1), (1, 1), (1, 2), (5, 0xfff), (0xfff, 0xfff)] {
+        check(count, start, &[Status::INVALID_HYPERCALL_INPUT]);
+    }
+    // More than a page holds.
+    check(
+        0xfff,
+        0,
+        &[
+            Status::INVALID_HYPERCALL_INPUT,
+            Status::INVALID_PARAMETER,
+            Status::INVALID_ALIGNMENT,
+        ],
+    );
+    let good = wrong == 0 && counters().is_ok();
+    report("repetitions", good, format_args!("wrong {wrong}"))
+}
+
+/// HC-19: registers of the interface with pages that are not memory, and bits that are not theirs.
+pub fn synthetic(_line: CommandLine<'_>) -> bool {
+    let (mut taken, mut refused) = (0, 0);
+    for index in 0x4000_0000..=0x4000_01ff_u32 {
+        for value in [
+            1,
+            0xdead_b001,
+            0xfee0_0001,
+            1 << 60 | 1,
+            0xffff_ffff_ffff_f001,
+        ] {
+            match fault::write_msr(index, value) {
+                Ok(()) => taken += 1,
+                Err(_) => refused += 1,
+            }
+        }
+    }
+    // Read-only ones stay so, and what there is not is not there.
+    let constant = [
+        abi::msr::VP_INDEX,
+        abi::msr::TIME_REF_COUNT,
+        abi::msr::TSC_FREQUENCY,
+        0x4000_01ff,
+    ];
+    let written = constant
+        .iter()
+        .filter(|&&index| fault::write_msr(index, 0).is_ok())
+        .count();
+    let good = refused > 2000 && written == 0 && counters().is_ok();
+    report(
+        "synthetic",
+        good,
+        format_args!("taken {taken} refused {refused} written {written}"),
+    )
+}
+
+/// The control: the registers of the interface that a guest has.
+pub fn own_synthetic(_line: CommandLine<'_>) -> bool {
+    let read = |index| fault::read_msr(index);
+    let id = fault::write_msr(abi::msr::GUEST_OS_ID, 0x8100_0000_0000_0000);
+    let index = read(abi::msr::VP_INDEX);
+    let (first, then) = (
+        read(abi::msr::TIME_REF_COUNT),
+        read(abi::msr::TIME_REF_COUNT),
+    );
+    let frequency = read(abi::msr::TSC_FREQUENCY);
+    report(
+        "own-synthetic",
+        id.is_ok()
+            && index == Ok(0)
+            && first.is_ok()
+            && then >= first
+            && frequency.is_ok_and(|hz| hz > 1_000_000),
+        format_args!("id {id:?} index {index:?} time {first:?} {then:?} frequency {frequency:?}"),
     )
 }
 

@@ -8,6 +8,14 @@
 //! - `triple`, `halt-off` (CPU-11): they do not come back. `spin` (CPU-29): neither, with interrupts off.
 //! - `heartbeat` (`period=MS count=N`): prints `probe: tick N`, with `quiet` only the first. `timer`, `ipi` (`vps=N`), `clock`.
 //! - `self-ipi`, `post` (two VPs): interrupts that arrive while the guest runs, and the exits that they took.
+//! - Registers with values that they may not have, each beside its control: `x2apic`, `own-apic` (CPU-02), `registers` (with
+//!   `all`), `own-registers` (CPU-04), `filtered`, `unfiltered` (CPU-05), `addresses` (with `all`), `own-addresses` (CPU-20).
+//! - Exceptions: `returns`, `good-returns` (CPU-07), `alignment`, `alignment-storm` (CPU-08), `steps`, `debug-storm`,
+//!   `debug-delivery` (CPU-09), `shadows` (CPU-10), `ring-3`, `ring-3-allowed` (HC-15). The storms do not come back.
+//! - Two VPs (`vps=2`): `init-running`, `start-up-running` (CPU-11), `real-interrupts`, `task-switch` (CPU-15), `nmi-storm`,
+//!   `nmi` (CPU-21), `commands` (INT-22), `wake` (INT-20), `cpuid-everywhere` (CPU-06). `nowhere` (CPU-11), `windows`.
+//! - `strings`, `string-line` (CPU-14), `apic-errors` (CPU-17), `waits` (CPU-28), `unmapped`, `mapped` (CPU-30).
+//! - `fresh`, `leave`, `found`, `keep` (CPU-23; `seed=S`; `but-cr2`), `kept`, `repetitions`, `synthetic`, `own-synthetic` (HC-24, 06, 19).
 //! - `mem-fill`, `mem-scan` (MEM-06; `pattern=V`): all free memory; the scan wants zeroes.
 //! - `touch addr=A` and `poke addr=A value=V`: one access. `watch addr=A seconds=N`: reads a page again and again.
 //! - `lent` (TLB-10): the same with a page of its own, which somebody else changes or takes away.
@@ -19,11 +27,16 @@
 extern crate alloc;
 
 mod config;
+mod control;
+mod exits;
 mod hypercalls;
 mod instructions;
+mod leaks;
 mod memory;
 mod msr;
 mod ports;
+mod processors;
+mod rings;
 mod time;
 mod vps;
 
@@ -38,34 +51,91 @@ runtime::payload!(main);
 /// A probe: gets the line that names it, says whether it was good.
 type Probe = fn(CommandLine<'_>) -> bool;
 
-const PROBES: [(&str, Probe); 27] = [
-    ("cpuid", instructions::cpuid),
-    ("msr", msr::sweep),
-    ("instructions", instructions::privileged),
-    ("ports", ports::sweep),
-    ("config", config::scan),
-    ("bar", config::bar),
-    ("msix", config::msix),
-    ("allowed", hypercalls::allowed),
-    ("privileges", hypercalls::privileges),
-    ("control-words", hypercalls::control_words),
-    ("pages", hypercalls::pages),
-    ("calls", hypercalls::fuzz),
-    ("triple", instructions::triple),
-    ("halt-off", instructions::halt_off),
-    ("spin", time::spin),
-    ("heartbeat", time::heartbeat),
-    ("timer", time::timer),
-    ("clock", time::clock),
-    ("ipi", vps::ipi),
-    ("self-ipi", vps::self_interrupts),
-    ("post", vps::post),
-    ("mem-fill", memory::fill),
-    ("mem-scan", memory::scan),
-    ("touch", memory::touch),
-    ("poke", memory::poke),
-    ("watch", memory::watch),
-    ("lent", memory::lent),
+const PROBES: &[&[(&str, Probe)]] = &[
+    &[
+        ("cpuid", instructions::cpuid),
+        ("msr", msr::sweep),
+        ("instructions", instructions::privileged),
+        ("ports", ports::sweep),
+        ("config", config::scan),
+        ("bar", config::bar),
+        ("msix", config::msix),
+        ("triple", instructions::triple),
+        ("halt-off", instructions::halt_off),
+    ],
+    &[
+        ("allowed", hypercalls::allowed),
+        ("privileges", hypercalls::privileges),
+        ("control-words", hypercalls::control_words),
+        ("pages", hypercalls::pages),
+        ("calls", hypercalls::fuzz),
+        ("repetitions", hypercalls::repetitions),
+        ("synthetic", hypercalls::synthetic),
+        ("own-synthetic", hypercalls::own_synthetic),
+    ],
+    &[
+        ("spin", time::spin),
+        ("heartbeat", time::heartbeat),
+        ("timer", time::timer),
+        ("clock", time::clock),
+        ("ipi", vps::ipi),
+        ("self-ipi", vps::self_interrupts),
+        ("post", vps::post),
+        ("mem-fill", memory::fill),
+        ("mem-scan", memory::scan),
+        ("touch", memory::touch),
+        ("poke", memory::poke),
+        ("watch", memory::watch),
+        ("lent", memory::lent),
+    ],
+    &[
+        ("x2apic", control::x2apic),
+        ("own-apic", control::own_apic),
+        ("registers", control::registers),
+        ("own-registers", control::own_registers),
+        ("filtered", control::filtered),
+        ("unfiltered", control::unfiltered),
+        ("addresses", control::addresses),
+        ("own-addresses", control::own_addresses),
+    ],
+    &[
+        ("returns", rings::returns),
+        ("good-returns", rings::good_returns),
+        ("ring-3", rings::ring_3),
+        ("ring-3-allowed", rings::ring_3_allowed),
+        ("alignment", rings::alignment),
+        ("alignment-storm", rings::alignment_storm),
+        ("debug-storm", rings::debug_storm),
+        ("debug-delivery", rings::debug_delivery),
+        ("steps", rings::steps),
+        ("shadows", rings::shadows),
+    ],
+    &[
+        ("init-running", processors::init_running),
+        ("start-up-running", processors::start_up_running),
+        ("nowhere", processors::nowhere),
+        ("real-interrupts", processors::real_interrupts),
+        ("task-switch", processors::task_switch),
+        ("nmi-storm", processors::nmi_storm),
+        ("nmi", processors::nmi),
+        ("commands", processors::commands),
+        ("windows", processors::windows),
+        ("wake", processors::wake),
+        ("cpuid-everywhere", processors::cpuid_everywhere),
+    ],
+    &[
+        ("strings", exits::strings),
+        ("string-line", exits::string_line),
+        ("apic-errors", exits::apic_errors),
+        ("waits", exits::waits),
+        ("unmapped", exits::unmapped),
+        ("mapped", exits::mapped),
+        ("fresh", leaks::fresh),
+        ("leave", leaks::leave),
+        ("found", leaks::found),
+        ("keep", leaks::keep),
+        ("kept", leaks::kept),
+    ],
 ];
 
 fn main(line: CommandLine<'static>) -> Verdict {
@@ -87,7 +157,8 @@ fn main(line: CommandLine<'static>) -> Verdict {
 fn run(line: CommandLine<'_>) -> bool {
     let mut good = true;
     for word in line.words() {
-        if let Some((_, probe)) = PROBES.iter().find(|(name, _)| *name == word) {
+        let mut probes = PROBES.iter().copied().flatten();
+        if let Some((_, probe)) = probes.find(|(name, _)| *name == word) {
             good &= probe(line);
         }
     }

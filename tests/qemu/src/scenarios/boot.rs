@@ -18,7 +18,7 @@ pub fn scenarios() -> Vec<Scenario> {
             .anywhere()
             .counted()
             .smoke(),
-        Scenario::new("console_of_the_agent", traced(), console),
+        Scenario::new("console_of_the_agent", traced(), console).anywhere(),
         Scenario::new(
             "serial_interrupt_through_a_remapped_pin",
             traced(),

@@ -89,7 +89,7 @@ fn listed(machine: &Machine, name: &str) -> Result<bool> {
 }
 
 /// What must be as before when a child is gone: memory, domains, interrupts, devices, partitions.
-fn balance(machine: &Machine) -> Result<String> {
+pub fn balance(machine: &Machine) -> Result<String> {
     let mut text = String::new();
     let memory = machine.command("memory")?.result;
     for key in ["free", "reserve-free", "kept"] {

@@ -9,6 +9,8 @@ mod boot;
 mod config_space;
 mod dma;
 mod domains;
+mod exceptions;
+mod exits;
 mod firmware;
 mod hypercalls;
 mod interrupts;
@@ -18,8 +20,10 @@ mod local_apic;
 mod memory;
 mod network;
 mod processor;
+mod register_values;
 mod registers;
 mod reset;
+mod vps;
 
 /// For a payload that only says something and ends.
 const SHORT: Duration = Duration::from_secs(30);
@@ -41,6 +45,10 @@ pub fn all() -> Vec<Scenario> {
         processor::scenarios(),
         local_apic::scenarios(),
         registers::scenarios(),
+        register_values::scenarios(),
+        exceptions::scenarios(),
+        vps::scenarios(),
+        exits::scenarios(),
         firmware::scenarios(),
     ]
     .concat()

@@ -10,7 +10,8 @@ use crate::child::{Child, Order};
 use crate::machine::Machine;
 use crate::scenario::Scenario;
 
-const PAYLOAD: &str = "probe.elf";
+/// The payload that probes.
+pub const PAYLOAD: &str = "probe.elf";
 /// The latest that a sibling's tick may come, in microseconds. A slice is 2 ms; what the host does besides may cost far
 /// more, and a tick that never comes is what this is to find.
 const LATEST: u64 = 1_500_000;
@@ -94,7 +95,7 @@ fn heart(machine: &mut Machine) -> Result<()> {
 }
 
 /// A probe that must be content, on the LP of a heartbeat that must not notice.
-fn beside_a_heart(machine: &mut Machine, words: &str) -> Result<()> {
+pub fn beside_a_heart(machine: &mut Machine, words: &str) -> Result<()> {
     let sibling = heartbeat(machine, 0, 40)?;
     let child = Child::interactive(machine, PAYLOAD, &[])?;
     child.ask_good(words)?;
@@ -102,7 +103,7 @@ fn beside_a_heart(machine: &mut Machine, words: &str) -> Result<()> {
 }
 
 /// The child ends for the given reason; its sibling does not.
-fn stops(machine: &mut Machine, words: &str, reason: &str) -> Result<()> {
+pub fn stops(machine: &mut Machine, words: &str, reason: &str) -> Result<()> {
     let sibling = heartbeat(machine, 0, 40)?;
     let child = Child::interactive(machine, PAYLOAD, &[])?;
     child.tell(words)?;
