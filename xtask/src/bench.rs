@@ -1,11 +1,12 @@
 //! `cargo xtask bench`: instructions counted by the emulator, as a table and as JSON.
 
+mod bochs;
 mod elf;
 mod table;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -16,6 +17,7 @@ use qemu_suite::machine::{Kit, Machine};
 use qemu_suite::protocol::Fields;
 use serde_json::{Map, Value};
 
+use crate::bochs_test::Cpu;
 use crate::build::Flavor;
 use crate::progress::{Ticker, say};
 use crate::qemu_test::{self, IommuKinds};
@@ -64,7 +66,11 @@ pub struct Bench {
     /// The machine's IOMMU; each kind has a column
     #[arg(long, value_enum, default_value = "intel")]
     iommu: IommuKinds,
-    /// Write the medians as a flat JSON object of numbers; of both IOMMUs, an object with one for each
+    /// In Bochs, with this dialect's processor and beside it the other's: no IOMMU, no device
+    #[arg(long, value_enum, conflicts_with = "iommu")]
+    cpu: Option<Cpu>,
+    /// Write the medians as a flat JSON object of numbers; of both IOMMUs, an object with one for each; with --cpu, that
+    /// dialect's
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
 }
@@ -75,6 +81,8 @@ struct Figure {
     median: u64,
     minimum: u64,
     samples: u64,
+    /// Exits for each sample, in tenths, where they were counted.
+    exits: Option<u64>,
 }
 
 impl Figure {
@@ -84,34 +92,44 @@ impl Figure {
             median: value,
             minimum: value,
             samples: 1,
+            exits: None,
         }
     }
 }
 
 type Figures = BTreeMap<String, Figure>;
 
-/// What was measured on a machine with one kind of IOMMU.
+/// What was measured on one machine.
 struct Column {
-    dialect: Dialect,
+    /// What tells it from the others.
+    name: String,
     figures: Figures,
 }
 
 /// Measures and prints; true when everything was measured and meets its bound.
 pub fn run(options: &Bench) -> Result<bool> {
+    if let Some(cpu) = options.cpu {
+        return bochs::run(cpu, options.json.as_deref());
+    }
     let kit = qemu_test::kit(Flavor::Release)?;
     let text = elf::executable_bytes(&fs::read(&kit.artifacts.hypervisor)?)?;
     let mut columns = Vec::new();
     for &dialect in options.iommu.dialects() {
         let mut figures = measure(&kit, dialect)?;
         figures.insert("text_bytes".into(), Figure::once(text));
-        columns.push(Column { dialect, figures });
+        let name = dialect.to_string();
+        columns.push(Column { name, figures });
     }
-    let good = table::print(&columns);
+    let good = table::print(&columns, &KEYS);
     if let Some(path) = &options.json {
-        let text = serde_json::to_string_pretty(&json(&columns))? + "\n";
-        fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
+        write_json(path, &columns)?;
     }
     Ok(good)
+}
+
+fn write_json(path: &Path, columns: &[Column]) -> Result<()> {
+    let text = serde_json::to_string_pretty(&json(columns))? + "\n";
+    fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// The medians: of one column flat, of several by their names.
@@ -126,7 +144,7 @@ fn json(columns: &[Column]) -> Value {
         [column] => Value::Object(flat(column)),
         _ => columns
             .iter()
-            .map(|column| (column.dialect.to_string(), Value::Object(flat(column))))
+            .map(|column| (column.name.clone(), Value::Object(flat(column))))
             .collect(),
     }
 }
@@ -138,12 +156,14 @@ fn measure(kit: &Kit, dialect: Dialect) -> Result<Figures> {
     config.accelerator = Accelerator::Counted;
     config.memory = MEMORY as u32;
     let mut machine = Machine::start(kit, &config, Console::Log)?;
-    let outcome = boot(&mut machine, dialect).and_then(|()| benches(&machine));
+    let device = Config::device_id(0);
+    let outcome =
+        boot(&mut machine, &dialect.to_string()).and_then(|()| benches(&machine, Some(&device)));
     outcome.map_err(|error| error.context(machine.keep_log(&kit.logs, "bench")))
 }
 
-fn boot(machine: &mut Machine, dialect: Dialect) -> Result<()> {
-    let what = format!("booting with every instruction counted ({dialect})");
+fn boot(machine: &mut Machine, name: &str) -> Result<()> {
+    let what = format!("booting with every instruction counted ({name})");
     let mut ticker = Ticker::new(&what);
     let second = Duration::from_secs(1);
     for _ in 0..BOOT_TIME.as_secs() {
@@ -161,7 +181,7 @@ fn boot(machine: &mut Machine, dialect: Dialect) -> Result<()> {
 }
 
 /// What the agent knows, what it measures itself, and what a child measures.
-fn benches(machine: &Machine) -> Result<Figures> {
+fn benches(machine: &Machine, device: Option<&str>) -> Result<Figures> {
     let mut figures = Figures::new();
     for (key, command, field) in KNOWN {
         let reply = machine.command(command)?;
@@ -180,8 +200,9 @@ fn benches(machine: &Machine) -> Result<Figures> {
         Err(error) => say(format!("the root agent's own figures are missing: {error}")),
     }
     machine.prepare(CHILD, "memory=64M", "bench.elf", "")?;
-    let device = Config::device_id(0);
-    machine.command(&format!("assign {CHILD} {device} without-reset"))?;
+    if let Some(device) = device {
+        machine.command(&format!("assign {CHILD} {device} without-reset"))?;
+    }
     say("measuring in a child …");
     let start = machine.launch(CHILD)?;
     let outcome = machine.wait_stopped(CHILD, start, RUN_TIME)?;
@@ -221,6 +242,7 @@ fn figure(fields: &Fields) -> Option<(String, Figure)> {
             median,
             minimum,
             samples: fields.number("samples").unwrap_or(1),
+            exits: fields.number("exits-in-tenths"),
         },
     ))
 }
@@ -231,11 +253,14 @@ mod tests {
 
     #[test]
     fn lines_become_figures() {
-        let fields = console_fields("bench cpuid_exit=214 samples=1000 min=210\r").unwrap();
+        let fields =
+            console_fields("bench cpuid_exit=214 samples=1000 min=210 exits-in-tenths=10\r")
+                .unwrap();
         let expected = Figure {
             median: 214,
             minimum: 210,
             samples: 1000,
+            exits: Some(10),
         };
         assert_eq!(figure(&fields), Some(("cpuid_exit".to_string(), expected)));
         assert!(console_fields("hello").is_none());
@@ -244,8 +269,8 @@ mod tests {
 
     #[test]
     fn one_column_is_flat_and_two_have_names() {
-        let column = |dialect, median| Column {
-            dialect,
+        let column = |dialect: Dialect, median| Column {
+            name: dialect.to_string(),
             figures: Figures::from([("cpuid_exit".into(), Figure::once(median))]),
         };
         let one = json(&[column(Dialect::Amd, 7)]);

@@ -53,6 +53,22 @@ impl Cpu {
         }
     }
 
+    /// The other one.
+    pub const fn other(self) -> Self {
+        match self {
+            Self::Vmx => Self::Svm,
+            Self::Svm => Self::Vmx,
+        }
+    }
+
+    /// Its word on the command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Vmx => "vmx",
+            Self::Svm => "svm",
+        }
+    }
+
     /// Every model.
     const fn processors(self) -> &'static [Processor] {
         match self {

@@ -40,7 +40,7 @@ enum Task {
     },
     /// Write a GPT disk image that starts on a UEFI machine, for a USB stick
     Image(image::Image),
-    /// Boot in QEMU: the demonstration, or an image of your own with --guest
+    /// Boot in QEMU, or with --cpu vmx in Bochs: the demonstration, or an image of your own with --guest
     Run(run::Run),
     /// Format, lints, host tests, house checks, then the suites in QEMU and Bochs
     Test(test::Test),

@@ -9,6 +9,7 @@ use qemu_suite::machine::Kit;
 use qemu_suite::suite::{self, Counts, Options};
 
 use crate::build::{self, Flavor};
+use crate::run::AcceleratorChoice;
 use crate::setup;
 use crate::workspace;
 
@@ -46,6 +47,9 @@ pub struct QemuTest {
     /// The machines' IOMMU
     #[arg(long, value_enum, default_value = "both")]
     iommu: IommuKinds,
+    /// How QEMU executes instructions; kvm takes the host's SVM or VMX, auto finds out whether it works [default: tcg]
+    #[arg(long, value_enum)]
+    accel: Option<AcceleratorChoice>,
     /// How many scenarios run at once [default: the number of processors]
     #[arg(long, value_name = "N")]
     test_threads: Option<usize>,
@@ -70,7 +74,13 @@ pub fn run(options: &QemuTest) -> Result<Counts> {
         lines.iter().for_each(|line| println!("{line}"));
         return Ok(Counts::default());
     }
-    let counts = suite::run(kit(Flavor::Test)?, &selected)?;
+    let kit = kit(Flavor::Test)?;
+    let choice = options.accel.unwrap_or(AcceleratorChoice::Tcg);
+    let selected = Options {
+        accelerator: Some(choice.decide(&kit)?),
+        ..selected
+    };
+    let counts = suite::run(kit, &selected)?;
     println!("{} passed, {} failed", counts.passed, counts.failed);
     Ok(counts)
 }

@@ -1,9 +1,11 @@
 //! `cargo xtask run`: the demonstration, or a guest of your own.
 
 mod accelerator;
+mod agent;
 mod demonstration;
 mod guest;
 mod page;
+mod place;
 mod session;
 
 use std::fmt;
@@ -15,7 +17,11 @@ use anyhow::Result;
 use clap::{Args, ValueEnum};
 use qemu_suite::config::{Config, DeviceKind, Dialect, Iommu};
 use qemu_suite::emulator::Console;
+use qemu_suite::machine::Kit;
 
+use place::Place;
+
+use crate::bochs_test::{self, Cpu};
 use crate::build::Flavor;
 use crate::qemu_test;
 
@@ -28,6 +34,9 @@ pub struct Run {
     /// Logical processors
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=64))]
     smp: u32,
+    /// The processor's dialect: svm runs in QEMU, vmx in Bochs with --iommu none [default: svm]
+    #[arg(long, value_enum)]
+    cpu: Option<Cpu>,
     /// The machine's IOMMU; without one, assignment is refused
     #[arg(long, value_enum, default_value = "intel")]
     iommu: IommuChoice,
@@ -77,7 +86,9 @@ pub struct Run {
 
 const EXIT_CODES: &str = "Exit codes: 0 the demonstration's page was fetched (--headless) or the guest shut down; \
     2*v+1 the guest wrote v to port F4h; 2 the guest faulted; 64 the input was refused; 70 the hypervisor failed; \
-    124 the time was up; 1 anything else.\n\nOn the terminal, Ctrl-A x ends the emulator.";
+    124 the time was up; 1 anything else.\n\nOn the terminal, Ctrl-A x ends the emulator.\n\n\
+    In Bochs there are no devices and no demonstration: the console is the agent's, and --headless without --script or --guest \
+    ends with 0 when the agent answers.";
 
 /// The machine's IOMMU as a word of the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -167,17 +178,29 @@ pub fn exit_code_of(error: &anyhow::Error) -> u8 {
 /// `cargo xtask run`.
 pub fn run(options: &Run) -> Result<u8> {
     // Everything that can be refused is refused before the set-up starts to fetch.
-    match &options.guest {
-        Some(image) => {
+    let place = Place::of(options)?;
+    match (&options.guest, place) {
+        (Some(image), _) => {
             let plan = guest::plan(options, image)?;
-            let kit = qemu_test::kit(Flavor::Release)?;
-            guest::run(options, &kit, &plan)
+            let kit = kit(place)?;
+            guest::run(options, &kit, options.machine(place), &plan)
         }
-        None => {
+        (None, Place::Bochs(_)) => {
+            let script = agent::plan(options)?;
+            agent::run(options, &kit(place)?, options.machine(place), &script)
+        }
+        (None, Place::Qemu) => {
             let plan = demonstration::plan(options)?;
-            let kit = qemu_test::kit(Flavor::Release)?;
-            demonstration::run(options, &kit, &plan)
+            let kit = kit(place)?;
+            demonstration::run(options, &kit, options.machine(place), &plan)
         }
+    }
+}
+
+fn kit(place: Place) -> Result<Kit> {
+    match place {
+        Place::Qemu => qemu_test::kit(Flavor::Release),
+        Place::Bochs(_) => bochs_test::kit(Flavor::Release),
     }
 }
 
@@ -195,7 +218,10 @@ impl Run {
     }
 
     /// The machine without its devices.
-    fn machine(&self) -> Config {
+    fn machine(&self, place: Place) -> Config {
+        if let Place::Bochs(processor) = place {
+            return Config::on_bochs(processor, self.smp);
+        }
         let (dialect, iommu) = match self.iommu {
             IommuChoice::Intel => (Dialect::Intel, Iommu::Whole),
             IommuChoice::Amd => (Dialect::Amd, Iommu::Whole),

@@ -2,21 +2,21 @@
 
 use std::collections::BTreeSet;
 
-use super::{Column, KEYS};
+use super::Column;
 
 /// Prints; true when every figure that must be there is, in each column, and meets its bound.
-pub fn print(columns: &[Column]) -> bool {
+pub fn print(columns: &[Column], keys: &[(&str, Option<u64>)]) -> bool {
     let titles: String = columns.iter().map(title).collect();
     println!("{:<28}{titles} {:>12}", "", "at most");
     let mut good = true;
-    for (key, bound) in KEYS {
-        let (line, met) = row(columns, key, bound);
+    for (key, bound) in keys {
+        let (line, met) = row(columns, key, *bound);
         println!("{line}");
         good &= met;
     }
-    let keys = columns.iter().flat_map(|column| column.figures.keys());
-    let others: BTreeSet<&String> = keys
-        .filter(|key| !KEYS.iter().any(|(known, _)| known == key))
+    let all = columns.iter().flat_map(|column| column.figures.keys());
+    let others: BTreeSet<&String> = all
+        .filter(|key| !keys.iter().any(|(known, _)| known == key))
         .collect();
     for key in others {
         println!("{}", row(columns, key, None).0);
@@ -25,8 +25,11 @@ pub fn print(columns: &[Column]) -> bool {
 }
 
 fn title(column: &Column) -> String {
-    let median = format!("{} median", column.dialect);
-    format!(" {median:>13} {:>12} {:>8}", "minimum", "samples")
+    let median = format!("{} median", column.name);
+    format!(
+        " {median:>13} {:>12} {:>8} {:>6}",
+        "minimum", "samples", "exits"
+    )
 }
 
 /// A line, and whether every column has the figure within its bound.
@@ -35,12 +38,15 @@ fn row(columns: &[Column], key: &str, bound: Option<u64>) -> (String, bool) {
     let (mut missing, mut beyond) = (false, false);
     for column in columns {
         let Some(figure) = column.figures.get(key) else {
-            line += &format!(" {:>13} {:>12} {:>8}", "-", "-", "-");
+            line += &format!(" {:>13} {:>12} {:>8} {:>6}", "-", "-", "-", "-");
             missing = true;
             continue;
         };
+        let exits = figure.exits.map_or("-".into(), |tenths| {
+            format!("{}.{}", tenths / 10, tenths % 10)
+        });
         line += &format!(
-            " {:>13} {:>12} {:>8}",
+            " {:>13} {:>12} {:>8} {exits:>6}",
             figure.median, figure.minimum, figure.samples
         );
         beyond |= bound.is_some_and(|bound| figure.median > bound);
@@ -56,12 +62,11 @@ fn row(columns: &[Column], key: &str, bound: Option<u64>) -> (String, bool) {
 mod tests {
     use super::super::{Figure, Figures};
     use super::*;
-    use qemu_suite::config::Dialect;
 
-    fn column(dialect: Dialect, figures: &[(&str, u64)]) -> Column {
+    fn column(name: &str, figures: &[(&str, u64)]) -> Column {
         let figures = figures.iter();
         Column {
-            dialect,
+            name: name.into(),
             figures: figures
                 .map(|&(key, value)| (key.to_string(), Figure::once(value)))
                 .collect::<Figures>(),
@@ -71,8 +76,8 @@ mod tests {
     #[test]
     fn a_row_is_good_where_each_column_has_it_within_its_bound() {
         let both = [
-            column(Dialect::Intel, &[("a", 5), ("b", 5)]),
-            column(Dialect::Amd, &[("a", 6)]),
+            column("intel", &[("a", 5), ("b", 5)]),
+            column("amd", &[("a", 6)]),
         ];
         assert!(row(&both, "a", Some(6)).1);
         let (line, good) = row(&both, "a", Some(5));

@@ -66,10 +66,9 @@ fn nonce() -> Result<String> {
 }
 
 /// Boots and watches.
-pub fn run(options: &Run, kit: &Kit, plan: &Plan) -> Result<u8> {
+pub fn run(options: &Run, kit: &Kit, mut config: Config, plan: &Plan) -> Result<u8> {
     let (nonce, port) = (nonce()?, page::free_port()?);
-    let accelerator = options.accel.decide(&kit.emulator, kit)?;
-    let mut config = options.machine();
+    let accelerator = options.accel.decide(kit)?;
     config.accelerator = accelerator;
     config = config.device(
         plan.device,

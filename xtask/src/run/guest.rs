@@ -15,7 +15,7 @@ use crate::progress::say;
 use crate::script::{self, Guest};
 
 /// RAM for everything but the guest, in MiB.
-const OTHER_MEMORY: u32 = 768;
+pub const OTHER_MEMORY: u32 = 768;
 /// Names that the boot volume needs for itself.
 const TAKEN: [&str; 3] = ["hypervisor.elf", "root-agent.elf", "start.cfg"];
 
@@ -119,9 +119,10 @@ fn has_multiboot_header(bytes: &[u8]) -> bool {
 }
 
 /// Boots and watches.
-pub fn run(options: &Run, kit: &Kit, plan: &Plan) -> Result<u8> {
-    let mut config = options.machine();
-    config.accelerator = options.accel.decide(&kit.emulator, kit)?;
+pub fn run(options: &Run, kit: &Kit, mut config: Config, plan: &Plan) -> Result<u8> {
+    if config.bochs.is_none() {
+        config.accelerator = options.accel.decide(kit)?;
+    }
     config.memory = config.memory.max(plan.guest.memory + OTHER_MEMORY);
     for device in &options.devices {
         config = config.device(
@@ -135,7 +136,8 @@ pub fn run(options: &Run, kit: &Kit, plan: &Plan) -> Result<u8> {
     config.files = absolute(&plan.files);
     say(format!(
         "starting {} with the guest {}",
-        kit.emulator.version, plan.guest.image
+        config.emulator(kit),
+        plan.guest.image
     ));
     if !options.headless {
         say("Ctrl-A x ends the emulator");
@@ -148,7 +150,7 @@ pub fn run(options: &Run, kit: &Kit, plan: &Plan) -> Result<u8> {
             }
         }
         if let Some(status) = session.machine.ended() {
-            if !options.headless && status.success() {
+            if !options.headless && (status.success() || session.machine.ended_by_hand()) {
                 return Ok(0);
             }
             let sentence = format!("the machine ended ({status}) before the guest did");
@@ -188,7 +190,7 @@ fn judge(options: &Run, session: &Session<'_>, event: &Event) -> Result<Option<u
 }
 
 /// What the end of a guest means for the exit code.
-fn exit_code(event: &Event) -> u8 {
+pub fn exit_code(event: &Event) -> u8 {
     match event.fields.get("reason") {
         Some("exit") => event
             .fields
