@@ -75,7 +75,7 @@ impl Vmx {
         if served {
             second |= secondary::SERVE;
         }
-        if served && self.features.takes_posts && self.posted.as_u64() != 0 {
+        if served && host::takes_posts() && self.posted.as_u64() != 0 {
             pin |= pin::POSTED;
             self.put(Field::POSTED_VECTOR, vector::NOTIFY.0.into());
             self.put(Field::POSTED_DESCRIPTOR, self.posted.as_u64());
