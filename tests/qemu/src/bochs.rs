@@ -152,6 +152,8 @@ impl Bochs {
             format!("log: {}", folder.join("bochs.log").display()),
             // It would write a line for every entry of a guest whose interrupts the processor serves.
             "info: action=ignore".into(),
+            // A guest that runs into breakpoints on purpose would fill the disk with them.
+            "error: action=ignore".into(),
             "panic: action=fatal".into(),
         ];
         lines.join("\n") + "\n"
