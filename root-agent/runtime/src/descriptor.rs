@@ -129,15 +129,6 @@ pub(crate) fn set_gate(vector: u8, handler: u64) {
     set_gate_on_stack(vector, handler, u64::from(vector == 8));
 }
 
-/// Gives #DB a stack of its own, the same one each time; its first byte is above the address that this returns.
-pub(crate) fn give_debug_a_stack() -> u64 {
-    set_gate_on_stack(1, crate::interrupt::stub(1), 2);
-    // SAFETY: inside the static.
-    let task = unsafe { TASKS.pointer().cast::<Task>().add(vp_slot()) };
-    // SAFETY: the first field behind four bytes; written once, before any VP ran.
-    unsafe { (&raw const (*task).interrupt_stacks[1]).read_unaligned() }
-}
-
 fn set_gate_on_stack(vector: u8, handler: u64, stack: u64) {
     let low = handler & 0xffff
         | u64::from(CODE) << 16

@@ -67,12 +67,3 @@ pub fn watched_write() {
     unsafe { asm!("mov qword ptr [{}], 1", "nop", in(reg) &raw mut word) };
     control::set_breakpoint(0, OFF);
 }
-
-/// A breakpoint on the very stack that #DB is delivered on, and a first one.
-pub fn watched_delivery() {
-    let top = descriptor::give_debug_a_stack();
-    control::set_breakpoint(top - 8, WATCH_WRITES);
-    // SAFETY: INT1 raises #DB, for which there is a handler.
-    unsafe { asm!(".byte 0xf1", "nop") };
-    control::set_breakpoint(0, OFF);
-}

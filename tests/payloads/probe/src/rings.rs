@@ -145,21 +145,6 @@ fn storm(name: &str, run: impl FnOnce(&User) -> End) -> bool {
     })
 }
 
-/// CPU-09: a breakpoint on the stack that its own exception is delivered on. Comes back only where the processor does not look
-/// for breakpoints meanwhile.
-pub fn debug_delivery(_line: CommandLine<'_>) -> bool {
-    interrupt::set_handler(DEBUG, |_| {});
-    println!("probe: debug-delivery begins");
-    let before = interrupt::count(DEBUG);
-    steps::watched_delivery();
-    let count = interrupt::count(DEBUG) - before;
-    report(
-        "debug-delivery",
-        count >= 1,
-        format_args!("{count} exceptions"),
-    )
-}
-
 fn debugged(step: fn()) -> u64 {
     let before = interrupt::count(DEBUG);
     let on = cpu::interrupts_enabled();

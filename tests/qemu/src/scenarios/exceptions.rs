@@ -33,9 +33,6 @@ pub fn scenarios() -> Vec<Scenario> {
         probe("cpu_09_debug_exceptions_for_ever", |m| {
             storm(m, "debug-storm")
         }),
-        probe("cpu_09_breakpoint_on_its_own_delivery", |m| {
-            storm(m, "debug-delivery")
-        }),
         probe("cpu_09_control_single_steps", |m| {
             beside_a_heart(m, "steps")
         })
