@@ -1,6 +1,6 @@
 //! Interrupt entries, without a dialect's bits.
 
-use address::{ApicId, RequesterId, Vector};
+use address::{ApicId, RequesterId, Spa, Vector};
 
 /// Who may raise the interrupt. There is no "anyone".
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -45,6 +45,15 @@ pub struct Target {
     pub trigger: Trigger,
 }
 
+/// Where the interrupt is left instead: in memory, for a guest that takes it from there. Its descriptor says whom the unit tells.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Posting {
+    /// The guest's descriptor: 64 bytes, aligned to them.
+    pub descriptor: Spa,
+    /// The guest's vector, 16 to 255.
+    pub vector: Vector,
+}
+
 /// What a device is programmed with: the write that raises the interrupt.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Message {
@@ -56,3 +65,5 @@ pub struct Message {
 
 /// Vectors below belong to exceptions.
 pub(crate) const FIRST_VECTOR: u8 = 32;
+/// Vectors below are none that a local APIC takes.
+pub(crate) const FIRST_GUEST_VECTOR: u8 = 16;

@@ -30,7 +30,7 @@ pub use domain_table::{DomainTable, owed_for_mapping};
 pub use error::{Error, Feature, ProbeError};
 pub use fault::{Fault, FaultKind};
 pub use geometry::{Geometry, Levels};
-pub use interrupt::{Message, Polarity, Source, Target, Trigger};
+pub use interrupt::{Message, Polarity, Posting, Source, Target, Trigger};
 pub use paging::{FlushRange, Flushed, Flusher, FrameSource, TableMemory, Unmapped};
 pub use seams::{Clock, Hardware, Registers, WideMemory};
 pub use unit::{Description, Dialect, DomainName, Unit, UnitMemory, register_bytes};

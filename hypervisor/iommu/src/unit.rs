@@ -6,8 +6,8 @@ use paging::{FlushRange, FrameSource};
 use crate::amdvi::Amdvi;
 use crate::vtd::Vtd;
 use crate::{
-    DomainTable, Error, Fault, Geometry, Hardware, Message, Polarity, ProbeError, Registers,
-    Source, Target, Trigger,
+    DomainTable, Error, Fault, Geometry, Hardware, Message, Polarity, Posting, ProbeError,
+    Registers, Source, Target, Trigger,
 };
 use address::ApicId;
 
@@ -228,6 +228,17 @@ impl<H: Hardware> Unit<H> {
         }
     }
 
+    /// As [`Self::set_interrupt`], into memory: an entry may change from one to the other, and none is lost.
+    ///
+    /// # Errors
+    /// As [`Self::set_interrupt`]; [`Error::Target`] also where the unit does not post ([`Self::posts_interrupts`]).
+    pub fn post_interrupt(&mut self, index: u16, source: Source, to: Posting) -> Result<(), Error> {
+        match &mut self.0 {
+            Arm::Vtd(unit) => unit.post_interrupt(index, source, to),
+            Arm::Amdvi(_) => Err(Error::Target),
+        }
+    }
+
     /// Clears an interrupt entry of `source`; on return the unit has forgotten it.
     ///
     /// # Errors
@@ -384,6 +395,16 @@ impl<H: Hardware> Unit<H> {
         match &self.0 {
             Arm::Vtd(unit) => unit.remaps_interrupts(),
             Arm::Amdvi(_) => true,
+        }
+    }
+
+    /// Whether the unit can leave interrupts in memory for guests that take them from there.
+    #[must_use]
+    pub fn posts_interrupts(&self) -> bool {
+        match &self.0 {
+            Arm::Vtd(unit) => unit.posts_interrupts(),
+            // Interrupt entries in guest mode are not used.
+            Arm::Amdvi(_) => false,
         }
     }
 

@@ -53,6 +53,12 @@ pub(crate) struct Capability {
     /// Invalidations can wait for reads under way.
     #[bits(access = RO)]
     pub drains_reads: bool,
+    #[bits(3)]
+    __: u8,
+    /// Interrupts can be posted.
+    #[bits(access = RO)]
+    pub posts_interrupts: bool,
+    #[bits(4)]
     __: u8,
 }
 
@@ -85,6 +91,7 @@ mod tests {
         assert!(Capability::from_bits(1 << 6).protected_high());
         assert!(Capability::from_bits(1 << 54).drains_writes());
         assert!(Capability::from_bits(1 << 55).drains_reads());
+        assert!(Capability::from_bits(1 << 59).posts_interrupts());
         assert_eq!(Capability::from_bits(7 << 40).fault_records(), 7);
     }
 }

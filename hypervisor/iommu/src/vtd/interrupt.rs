@@ -4,9 +4,10 @@ use address::{Spa, Vector};
 
 use super::descriptor::Descriptor;
 use super::irte::{IrteHigh, IrteLow};
+use super::posted_irte::{PostedIrteHigh, PostedIrteLow};
 use super::{Vtd, message};
-use crate::interrupt::FIRST_VECTOR;
-use crate::{Error, Hardware, Message, Polarity, Source, Target, Trigger};
+use crate::interrupt::{FIRST_GUEST_VECTOR, FIRST_VECTOR};
+use crate::{Error, Hardware, Message, Polarity, Posting, Source, Target, Trigger};
 
 impl<H: Hardware> Vtd<H> {
     pub(crate) fn set_interrupt(
@@ -15,43 +16,61 @@ impl<H: Hardware> Vtd<H> {
         source: Source,
         target: Target,
     ) -> Result<(), Error> {
-        let (table, word) = self.interrupt_entry(index)?;
         if target.vector.0 < FIRST_VECTOR {
             return Err(Error::Target);
         }
+        let high = IrteHigh::from(source).into_bits();
+        self.write_interrupt(index, source, IrteLow::to(target).into_bits(), high)
+    }
+
+    pub(crate) fn post_interrupt(
+        &mut self,
+        index: u16,
+        source: Source,
+        to: Posting,
+    ) -> Result<(), Error> {
+        let aligned = to.descriptor.as_u64().is_multiple_of(64);
+        if !self.posts_interrupts() || to.vector.0 < FIRST_GUEST_VECTOR || !aligned {
+            return Err(Error::Target);
+        }
+        let high = PostedIrteHigh::from(source, to).into_bits();
+        self.write_interrupt(index, source, PostedIrteLow::to(to).into_bits(), high)
+    }
+
+    /// Gives an entry its meaning, in either format.
+    fn write_interrupt(
+        &mut self,
+        index: u16,
+        source: Source,
+        low: u64,
+        high: u64,
+    ) -> Result<(), Error> {
+        let (table, word) = self.interrupt_entry(index)?;
         if matches!(source, Source::Buses { first, last } if last < first) {
             return Err(Error::Target);
         }
         let old = IrteLow::from_bits(self.hardware.read(table, word));
-        let high = IrteHigh::from(source).into_bits();
-        let same = self.hardware.read(table, word + 1) == high;
-        if !same {
-            if old.present() {
-                // No moment in which the old target has the new source.
-                self.publish(table, word, 0);
-                self.submit(&[Descriptor::interrupt(index)])?;
-            }
-            self.publish(table, word + 1, high);
-        }
-        // With the source in place one store makes or moves the entry: no interrupt is lost. A masked one stays masked.
-        let masked = same && !old.present() && old.vector() >= FIRST_VECTOR;
-        let low = IrteLow::to(target);
+        let admitted = IrteHigh::from_bits(self.hardware.read(table, word + 1));
+        // One store makes or moves the entry, or changes its format: no interrupt is lost, and at no moment has the old target
+        // the new source. A masked entry stays masked.
+        let same = admitted.admits_as(IrteHigh::from_bits(high));
+        let masked = same && old.is_masked();
+        let low = IrteLow::from_bits(low);
         let low = if masked { low.masked(true) } else { low };
-        self.publish(table, word, low.into_bits());
+        self.publish_wide(table, word, low.into_bits(), high);
         self.submit(&[Descriptor::interrupt(index)])
     }
 
     pub(crate) fn clear_interrupt(&mut self, index: u16) -> Result<(), Error> {
         let (table, word) = self.interrupt_entry(index)?;
-        self.publish(table, word, 0);
-        self.publish(table, word + 1, 0);
+        self.publish_wide(table, word, 0, 0);
         self.submit(&[Descriptor::interrupt(index)])
     }
 
     pub(crate) fn mask_interrupt(&mut self, index: u16, masked: bool) -> Result<(), Error> {
         let (table, word) = self.interrupt_entry(index)?;
         let low = IrteLow::from_bits(self.hardware.read(table, word));
-        if low.vector() < FIRST_VECTOR {
+        if !low.present() && !low.is_masked() {
             return Err(Error::Index);
         }
         self.publish(table, word, low.masked(masked).into_bits());

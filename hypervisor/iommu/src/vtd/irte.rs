@@ -23,7 +23,7 @@ pub(crate) struct IrteLow {
     pub delivery_mode: u8,
     #[bits(7)]
     __: u8,
-    /// The entry is posted. Never set.
+    /// The entry is posted, and not of this format. Never set.
     pub posted: bool,
     /// Vector.
     pub vector: u8,
@@ -60,13 +60,27 @@ impl IrteLow {
             .with_destination(target.apic.0)
     }
 
-    /// The same entry held back: what is raised meanwhile is lost without a fault.
+    /// The same entry, of either format, held back: what is raised meanwhile is lost without a fault.
     pub(crate) const fn masked(self, masked: bool) -> Self {
         self.with_present(!masked).with_fault_disable(masked)
+    }
+
+    /// Whether it is held back.
+    pub(crate) const fn is_masked(self) -> bool {
+        !self.present() && self.fault_disable()
     }
 }
 
 impl IrteHigh {
+    /// Whether both admit the same requesters, whichever format each is of.
+    pub(crate) const fn admits_as(self, other: Self) -> bool {
+        let mask = Self::new()
+            .with_source(0xffff)
+            .with_qualifier(3)
+            .with_validation(3);
+        (self.into_bits() ^ other.into_bits()) & mask.into_bits() == 0
+    }
+
     /// Only `source` may raise the interrupt.
     pub(crate) const fn from(source: Source) -> Self {
         match source {

@@ -18,6 +18,7 @@ mod interrupt;
 mod invalidation;
 mod irte;
 mod message;
+mod posted_irte;
 mod registers;
 mod root_entry;
 #[cfg(test)]
@@ -144,6 +145,11 @@ impl<H: Hardware> Vtd<H> {
         self.extended.interrupt_remapping() && self.extended.extended_interrupts()
     }
 
+    /// The descriptor names processors by their x2APIC ids, as remapped interrupts do.
+    pub(crate) fn posts_interrupts(&self) -> bool {
+        self.remaps_interrupts() && self.capability.posts_interrupts()
+    }
+
     pub(crate) fn interrupt_entries(&self) -> u32 {
         self.interrupts
             .map_or(0, |table| u32::from(table.frames) * 256)
@@ -222,6 +228,12 @@ impl<H: Hardware> Vtd<H> {
     fn publish(&self, table: Spa, word: usize, value: u64) {
         self.hardware.write(table, word, value);
         self.clean(table, word, 1);
+    }
+
+    /// Writes two words of a table, the first at an even index, where a walker sees both new ones or both old ones.
+    fn publish_wide(&self, table: Spa, word: usize, low: u64, high: u64) {
+        self.hardware.write_wide(table, word, low, high);
+        self.clean(table, word, 2);
     }
 
     /// Makes stores to tables count where the chipset holds them back.

@@ -40,6 +40,8 @@ pub enum Event {
     Descriptor(u64, u64),
     Register(usize, u64),
     Store(u64, usize, u64),
+    /// Two words at once.
+    Wide(u64, usize, u64, u64),
 }
 
 /// How the unit misbehaves.
@@ -287,8 +289,14 @@ impl TableMemory for Mock {
 }
 
 impl WideMemory for Mock {
-    fn write_wide(&self, _: Spa, _: usize, _: u64, _: u64) {
-        panic!("no entry of this dialect changes by 128 bits");
+    fn write_wide(&self, table: Spa, index: usize, low: u64, high: u64) {
+        assert_eq!(index % 2, 0);
+        self.log(Event::Wide(table.page(), index, low, high));
+        let mut memory = self.memory.borrow_mut();
+        memory.get_mut(&table.page()).unwrap()[index..index + 2].copy_from_slice(&[low, high]);
+        let halves = [index, index + 1].map(|index| (table.page(), index));
+        self.dirty.borrow_mut().extend(halves);
+        self.buffered.set(true);
     }
 }
 
