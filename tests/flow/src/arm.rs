@@ -30,6 +30,8 @@ pub struct Traits {
     pub selective: bool,
     /// Few domains: 16.
     pub few_domains: bool,
+    /// Posts interrupts, where the dialect can.
+    pub posts: bool,
 }
 
 impl Default for Traits {
@@ -43,6 +45,7 @@ impl Default for Traits {
             superpages: true,
             selective: true,
             few_domains: false,
+            posts: false,
         }
     }
 }
@@ -64,6 +67,8 @@ pub trait Arm: Sized + 'static {
     const NARROWEST: u8;
     /// [`Traits::superpages`] and [`Traits::few_domains`] can be had.
     const OPTIONS: bool;
+    /// [`Traits::posts`] can be had.
+    const POSTS: bool;
     /// A pin's redirection entry holds the vector that is delivered.
     const PIN_HOLDS_VECTOR: bool;
 
@@ -145,6 +150,7 @@ fn compatibility() -> impl Iterator<Item = (u64, u32)> {
 impl Arm for VtdArm {
     const NARROWEST: u8 = 39;
     const OPTIONS: bool = true;
+    const POSTS: bool = true;
     const PIN_HOLDS_VECTOR: bool = true;
 
     type Unit = Vtd;
@@ -162,6 +168,7 @@ impl Arm for VtdArm {
             page_selective: traits.selective.then_some(9),
             interrupts: traits.interrupts,
             extended: traits.interrupts,
+            posts: traits.posts,
             ..Capabilities::default()
         };
         let unit = Rc::new(Vtd::new(can, memory.clone()));
@@ -192,6 +199,7 @@ impl Arm for VtdArm {
 impl Arm for AmdviArm {
     const NARROWEST: u8 = 48;
     const OPTIONS: bool = false;
+    const POSTS: bool = false;
     const PIN_HOLDS_VECTOR: bool = false;
 
     type Unit = Amdvi;

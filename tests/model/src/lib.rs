@@ -59,6 +59,8 @@ pub struct Delivered {
     pub vector: u8,
     /// Level-triggered.
     pub level: bool,
+    /// Whether it leaves at all: not where it was posted for somebody who was told already, or is not to be told.
+    pub told: bool,
 }
 
 /// One dialect's unit, seen from the bus, and from whoever plays fate.

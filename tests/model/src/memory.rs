@@ -10,6 +10,17 @@ use address::Spa;
 /// Called after each store of a processor: what a walker sees then, it may see for ever.
 struct Watcher(Rc<dyn Fn()>);
 
+/// Memory that lies elsewhere: asked for a line of 64 bytes, it lets it be changed, or says that it has none there.
+struct Elsewhere(Rc<Lines>);
+
+type Lines = dyn Fn(u64, &mut dyn FnMut(&mut [u64; 8])) -> bool;
+
+impl fmt::Debug for Elsewhere {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Elsewhere")
+    }
+}
+
 impl fmt::Debug for Watcher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Watcher")
@@ -44,6 +55,7 @@ pub struct Memory {
     /// Walkers see only what the write buffers were flushed of.
     buffering: Cell<bool>,
     watcher: RefCell<Option<Watcher>>,
+    elsewhere: RefCell<Option<Elsewhere>>,
 }
 
 impl Memory {
@@ -135,6 +147,29 @@ impl Memory {
         let word = self.read(at) & !(0xffff_ffff << shift) | u64::from(value) << shift;
         self.processor.borrow_mut().set(at, word);
         self.walker.borrow_mut().set(at, word);
+    }
+
+    /// From now on lines that `lines` has are there, and not here.
+    pub fn add(&self, lines: impl Fn(u64, &mut dyn FnMut(&mut [u64; 8])) -> bool + 'static) {
+        self.elsewhere.replace(Some(Elsewhere(Rc::new(lines))));
+    }
+
+    /// A device's, or a unit's, update of 64 aligned bytes, which nobody sees half of; it snoops.
+    pub(crate) fn update_line(&self, at: u64, update: &mut dyn FnMut(&mut [u64; 8])) {
+        let elsewhere = self.elsewhere.borrow();
+        if elsewhere.as_ref().is_some_and(|it| (it.0)(at, update)) {
+            return;
+        }
+        let words = (at..).step_by(8);
+        let mut line = [0; 8];
+        for (word, at) in line.iter_mut().zip(words.clone()) {
+            *word = self.read(at);
+        }
+        update(&mut line);
+        for (word, at) in line.into_iter().zip(words) {
+            self.processor.borrow_mut().set(at, word);
+            self.walker.borrow_mut().set(at, word);
+        }
     }
 
     /// A frame's words become zero.

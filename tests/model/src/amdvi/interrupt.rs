@@ -26,6 +26,7 @@ impl Amdvi {
             apic: (address >> 12) as u32 & 0xff,
             vector: data as u8,
             level: data >> 15 & 1 != 0,
+            told: true,
         });
         if control & ENABLED == 0 {
             return as_it_stands;
@@ -135,5 +136,6 @@ fn deliver(low: u64, high: u64, control: u64, level: bool) -> Option<Delivered> 
         apic,
         vector,
         level,
+        told: true,
     })
 }

@@ -1,4 +1,4 @@
-//! Interrupt remapping (chapter 5).
+//! Interrupt remapping and interrupt posting (chapter 5).
 
 use super::Vtd;
 use crate::{Behaviour, Delivered, Refused};
@@ -9,6 +9,8 @@ const ENTRY_ABSENT: u8 = 0x22;
 const ENTRY_RESERVED: u8 = 0x24;
 const COMPATIBILITY_BLOCKED: u8 = 0x25;
 const SOURCE_REFUSED: u8 = 0x26;
+const DESCRIPTOR_UNREACHABLE: u8 = 0x27;
+const DESCRIPTOR_RESERVED: u8 = 0x28;
 
 const REMAPPING: u32 = 1 << 25;
 const COMPATIBILITY: u32 = 1 << 23;
@@ -40,6 +42,7 @@ impl Vtd {
                     apic: (address >> 12) as u32 & 0xff,
                     vector: data as u8,
                     level: data >> 15 & 1 != 0,
+                    told: true,
                 });
             }
             return refuse(0, COMPATIBILITY_BLOCKED);
@@ -88,8 +91,15 @@ impl Vtd {
         requester: u16,
         extended: bool,
     ) -> Result<Delivered, u8> {
-        // Reserved: bits 14:12 and 31:24; the delivery modes that exist; the upper word above SVT.
-        if low & 0xff00_7000 != 0 || high >> 20 != 0 || low >> 15 & 1 != 0 {
+        // IM says which of two formats it is, where the unit has both.
+        let posted = low >> 15 & 1 != 0 && self.can.posts;
+        // Reserved, remapped: bits 15:12 and 31:24; the upper word above SVT. Posted: bits 7:2, 13:12 and 37:24; 31:20 above.
+        let reserved = if posted {
+            low & 0x3f_ff00_30fc != 0 || high >> 20 & 0xfff != 0
+        } else {
+            low & 0xff00_f000 != 0 || high >> 20 != 0
+        };
+        if reserved {
             return Err(ENTRY_RESERVED);
         }
         let (sid, qualifier, validation) = (high as u16, high >> 16 & 3, high >> 18 & 3);
@@ -105,6 +115,10 @@ impl Vtd {
         if !admitted {
             return Err(SOURCE_REFUSED);
         }
+        if posted {
+            let address = low >> 38 << 6 | high >> 32 << 32;
+            return self.post(address, (low >> 16) as u8, low >> 14 & 1 != 0, extended);
+        }
         // Fixed delivery, physical destination: what else there is, no device here may raise.
         if low >> 5 & 7 != 0 || low & 4 != 0 {
             return Err(ENTRY_RESERVED);
@@ -118,6 +132,46 @@ impl Vtd {
             apic,
             vector: (low >> 16) as u8,
             level: low >> 4 & 1 != 0,
+            told: true,
         })
+    }
+
+    /// Interrupt posting (section 5.2.5): one update of the descriptor that nobody sees half of, then perhaps a notification.
+    fn post(
+        &self,
+        descriptor: u64,
+        vector: u8,
+        urgent: bool,
+        extended: bool,
+    ) -> Result<Delivered, u8> {
+        let mut outcome = Err(DESCRIPTOR_UNREACHABLE);
+        if descriptor >> 52 != 0 {
+            return outcome;
+        }
+        self.memory.update_line(descriptor, &mut |line| {
+            let control = line[4];
+            // Bits 15:2 and 31:24 of the control word, and all that follows it.
+            if control & 0xff00_fffc != 0 || line[5..] != [0; 3] {
+                outcome = Err(DESCRIPTOR_RESERVED);
+                return;
+            }
+            line[usize::from(vector) / 64] |= 1 << (vector % 64);
+            let told = control & 1 == 0 && (control & 2 == 0 || urgent);
+            if told {
+                line[4] |= 1;
+            }
+            let destination = (control >> 32) as u32;
+            outcome = Ok(Delivered {
+                apic: if extended {
+                    destination
+                } else {
+                    destination >> 8 & 0xff
+                },
+                vector: (control >> 16) as u8,
+                level: false,
+                told,
+            });
+        });
+        outcome
     }
 }

@@ -43,6 +43,8 @@ pub struct Capabilities {
     pub interrupts: bool,
     /// Extended interrupt mode.
     pub extended: bool,
+    /// Interrupt posting.
+    pub posts: bool,
 }
 
 impl Default for Capabilities {
@@ -60,6 +62,7 @@ impl Default for Capabilities {
             records: 4,
             interrupts: true,
             extended: true,
+            posts: false,
         }
     }
 }

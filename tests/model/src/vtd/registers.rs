@@ -30,6 +30,7 @@ impl Vtd {
             | u64::from(can.records - 1) << 40
             | u64::from(can.page_selective.unwrap_or(0)) << 48
             | 0b11 << 54
+            | u64::from(can.posts) << 59
     }
 
     fn extended_capability(&self) -> u64 {
