@@ -4,7 +4,8 @@ use core::mem::ManuallyDrop;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use address::{LpIndex, Spa};
-use kernel::{Facts, Kernel};
+use guest::apic::Posted;
+use kernel::{Facts, Kernel, Posting};
 use paging::SlatKind;
 use spin::Once;
 use x86_64::instructions::port::Port;
@@ -107,6 +108,14 @@ impl kernel::Machine for Machine {
         if let Some(lp) = per_lp::get(lp) {
             apic::send(lp.apic_id, vector);
         }
+    }
+
+    fn posting(&self, posted: &Posted) -> Option<Posting> {
+        vp::takes_posts().then(|| Posting {
+            descriptor: memory::physical_of(&raw const *posted),
+            running: apic::vector::NOTIFY,
+            waiting: apic::vector::POSTED,
+        })
     }
 
     fn idle(&self) {

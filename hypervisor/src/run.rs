@@ -42,6 +42,8 @@ pub fn make_kernel(
         frames,
         pci: Pci::new(topology, windows, kept, Config),
         devices,
+        // Not before that has run on hardware.
+        posts: false,
         root_map: &root::map(facts, platform),
         reserve: &reserve,
     };

@@ -261,7 +261,7 @@ structures! {
         index: u32,
         /// 0 message, 1 pin.
         kind: u32,
-        /// Arrivals.
+        /// Arrivals at the LP: what was posted has none.
         count: u64,
     }
 }

@@ -15,7 +15,7 @@ use crate::interrupt::Interrupts;
 use crate::ownership::{Device, DeviceState, Group, set_bus_master};
 use crate::store::Index;
 use crate::units::{MAX_UNITS, UnitSlot, Units};
-use crate::{SoftwareTable, fault};
+use crate::{SoftwareTable, VpRef, fault};
 
 /// The seams: what stands below this crate.
 pub trait Platform {
@@ -96,6 +96,8 @@ pub struct Devices<P: Platform> {
     pub(crate) interrupts: Interrupts,
     pub(crate) software: SoftwareTable,
     pub(crate) faults: fault::Reporter,
+    /// VPs that a unit which failed may post to for ever; each once.
+    pub(crate) posted_to: Vec<VpRef>,
     /// Room for what one slice of a partition's end takes out.
     pub(crate) released: Vec<paging::Removed>,
 }
@@ -150,6 +152,7 @@ impl<P: Platform> Devices<P> {
             capacities,
             devices,
             software,
+            posted_to: Vec::with_capacity(usize::from(interrupts)),
             released: Vec::with_capacity(paging::ENTRIES),
         }
     }

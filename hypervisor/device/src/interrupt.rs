@@ -3,7 +3,7 @@
 
 use alloc::boxed::Box;
 
-use address::{ApicId, DeviceId, LpIndex, PartitionId, Vector};
+use address::{ApicId, DeviceId, LpIndex, PartitionId, Spa, Vector};
 use iommu::{Polarity, Trigger};
 use paging::FrameSource;
 use topology::{SpecialKind, Topology};
@@ -43,6 +43,8 @@ pub struct Target {
     pub vp: VpRef,
     /// The vector to raise there: 16 to 255.
     pub vector: Vector,
+    /// The VP's descriptor, where a unit that can may leave the interrupt in it instead of raising it on the LP.
+    pub post: Option<Spa>,
 }
 
 /// What the device, or the I/O APIC, is to be programmed with.
@@ -147,11 +149,11 @@ impl Interrupts {
 struct NoFrames;
 
 impl FrameSource for NoFrames {
-    fn take(&mut self) -> Option<address::Spa> {
+    fn take(&mut self) -> Option<Spa> {
         None
     }
 
-    fn put(&mut self, _: address::Spa) {}
+    fn put(&mut self, _: Spa) {}
 }
 
 impl Target {
@@ -256,9 +258,14 @@ impl<P: Platform> Devices<P> {
         self.check_target(&target, changed.hardware.is_some())?;
         let delivery = target.delivery(number, changed.source.level());
         let (lp, vector) = (changed.target.lp, changed.vector);
+        let posting = self.posting(&changed);
         changed.target = target;
         if lp == target.lp {
-            // The hardware half stays as it is.
+            // The hardware half stays as it is, unless it knows the VP.
+            if posting != self.posting(&changed) {
+                let written = self.write_entry(&changed, &mut NoFrames);
+                written.or_else(|error| self.failed_by(error))?;
+            }
             self.software.set(lp, vector, Some(delivery));
         } else {
             changed.vector = self.take_vector(target.lp)?;
@@ -399,6 +406,9 @@ impl<P: Platform> Devices<P> {
         self.software.set(current.0, current.1, None);
         if let Some(old) = it.old {
             self.interrupts.retire(&self.software, number, old);
+        }
+        if cleared.is_err() {
+            self.keep_in_use(&it);
         }
         match cleared {
             Ok(()) => {

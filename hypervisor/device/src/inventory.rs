@@ -89,7 +89,7 @@ pub struct InterruptInfo {
     pub lp_vector: Vector,
     /// Whether it is held back.
     pub held: bool,
-    /// How often it has arrived.
+    /// How often it has arrived at an LP: what was posted has not, and is not counted.
     pub arrivals: u64,
 }
 
@@ -184,11 +184,12 @@ impl<P: Platform> Devices<P> {
         Some((info, slot + 1))
     }
 
-    /// Device interrupts that are raised on a VP.
+    /// Device interrupts that are raised on a VP, and those that a unit which failed may still post to it.
     #[must_use]
     pub fn interrupts_of(&self, vp: VpRef) -> usize {
         let all = self.interrupts.slots.iter();
-        all.filter(|(_, it)| it.target.vp == vp).count()
+        let live = all.filter(|(_, it)| it.target.vp == vp).count();
+        live + usize::from(self.posted_to.contains(&vp))
     }
 
     /// Domains and device interrupts that are in use.

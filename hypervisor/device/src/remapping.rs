@@ -2,7 +2,7 @@
 //! are in.
 
 use address::{ApicId, DeviceId, PartitionId, Vector};
-use iommu::Polarity;
+use iommu::{Polarity, Posting};
 use paging::FrameSource;
 
 use crate::interrupt::{Hardware, Interrupt, MAX_PINS};
@@ -100,13 +100,38 @@ impl<P: Platform> Devices<P> {
             vector: interrupt.vector,
             trigger: interrupt.source.trigger(),
         };
-        let written = self.units.get(hardware.unit)?.set_interrupt(
-            hardware.index,
-            hardware.source,
-            target,
-            pool,
-        );
+        let posting = self.posting(interrupt);
+        let unit = self.units.get(hardware.unit)?;
+        let (index, source) = (hardware.index, hardware.source);
+        let written = match posting {
+            Some(to) => unit.post_interrupt(index, source, to),
+            None => unit.set_interrupt(index, source, target, pool),
+        };
+        if written == Err(iommu::Error::UnitFailed) {
+            self.keep_in_use(interrupt);
+        }
         written.map_err(|error| Error::from_unit(hardware.unit, error))
+    }
+
+    /// How an interrupt is posted: a message, where the unit can and the target may. A pin is not: its vector has to reach the LP.
+    pub(crate) fn posting(&mut self, interrupt: &Interrupt) -> Option<Posting> {
+        let unit = self.units.get(interrupt.hardware?.unit).ok()?;
+        let posts = matches!(interrupt.source, Source::Message(_)) && unit.posts_interrupts();
+        let descriptor = interrupt.target.post.filter(|_| posts)?;
+        Some(Posting {
+            descriptor,
+            vector: interrupt.target.vector,
+        })
+    }
+
+    /// The unit did not confirm what became of a posted entry: it may post to its VP as long as the machine runs (invariant 2).
+    #[cold]
+    pub(crate) fn keep_in_use(&mut self, interrupt: &Interrupt) {
+        let vp = interrupt.target.vp;
+        let full = self.posted_to.len() == self.posted_to.capacity();
+        if interrupt.target.post.is_some() && !full && !self.posted_to.contains(&vp) {
+            self.posted_to.push(vp);
+        }
     }
 
     /// What the device, or the I/O APIC, of an interrupt is programmed with; `None` where there is no such interrupt.

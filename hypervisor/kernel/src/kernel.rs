@@ -37,6 +37,8 @@ pub struct Kernel<M: Machine> {
     pub notices: crate::notices::Notices,
     /// The software half of device interrupts, looked up without a lock.
     pub arrivals: device::SoftwareTable,
+    /// See [`Boot::posts`].
+    pub(crate) posts: bool,
     /// TSC ticks of a time slice.
     pub(crate) slice: u64,
     /// TSC ticks of a period of the interrupt budget.
@@ -55,6 +57,8 @@ pub struct Boot<'a, M: Machine> {
     pub pci: Pci<<M::Platform as device::Platform>::Config>,
     /// Device nouns.
     pub devices: Devices<M::Platform>,
+    /// Whether device interrupts are posted where the unit, the processor and the VP can do it.
+    pub posts: bool,
     /// What the root's GPA map holds, identity: first byte, pages, access. Kept frames and kept MMIO are not in it.
     pub root_map: &'a [(Spa, u64, Access)],
     /// Frames for the root's tables, of which the frame table says that the hypervisor keeps them.
@@ -89,6 +93,7 @@ impl<M: Machine> Kernel<M> {
         frames.keep(INTERRUPT_WINDOW.0, INTERRUPT_WINDOW.1);
         let ticks = |us: u64| (boot.machine.tsc_hz() / 1_000_000 * us).max(1);
         let kernel = Self {
+            posts: boot.posts,
             slice: ticks(crate::SLICE_US),
             period: ticks(crate::INTERRUPT_PERIOD_US),
             lps: boot.lps.iter().map(|&id| Lp::new(id)).collect(),

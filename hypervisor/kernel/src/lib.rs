@@ -27,7 +27,7 @@ pub mod synic;
 pub mod vp;
 
 pub use kernel::{Boot, Kernel};
-pub use seams::{Facts, Machine};
+pub use seams::{Facts, Machine, Posting};
 
 /// Partitions at a time, the root and the unused slot 0 included. A slot is the tag of its SLAT in the processors' TLBs:
 /// where those offer fewer tags, fewer slots are used.

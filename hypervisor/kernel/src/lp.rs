@@ -34,6 +34,18 @@ impl SlotSet {
         self.0[vp.word()].load(Ordering::Acquire) & vp.bit() != 0
     }
 
+    /// Those that are in, in slot order.
+    pub fn iter(&self) -> impl Iterator<Item = VpSlot> {
+        self.0.iter().enumerate().flat_map(|(word, bits)| {
+            let mut bits = bits.load(Ordering::Acquire);
+            core::iter::from_fn(move || {
+                let first = bits.trailing_zeros();
+                bits &= bits.checked_sub(1)?;
+                Some(VpSlot((word * 64) as u16 + first as u16))
+            })
+        })
+    }
+
     /// Whether none is in.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -65,6 +77,8 @@ pub mod chore {
     pub const FAULT: u32 = 2;
     /// A device interrupt has spent its budget.
     pub const STORM: u32 = 4;
+    /// Hardware has posted something.
+    pub const POSTED: u32 = 8;
 }
 
 /// State of one LP that others may see.
@@ -78,6 +92,8 @@ pub struct Lp {
     pub woken: SlotSet,
     /// VPs bound here.
     pub bound: SlotSet,
+    /// VPs here that remapping hardware may post to.
+    pub posted: SlotSet,
     /// VPs here whose intercept message waits for the root VP of this LP.
     pub senders: SlotSet,
     /// The VP whose message was delivered last.
@@ -105,6 +121,7 @@ impl Lp {
             ready: SlotSet::default(),
             woken: SlotSet::default(),
             bound: SlotSet::default(),
+            posted: SlotSet::default(),
             senders: SlotSet::default(),
             served: AtomicU16::new(0),
             in_guest: AtomicU64::new(0),
@@ -134,6 +151,14 @@ mod tests {
         assert_eq!(set.next_after(VpSlot(255)), Some(VpSlot(3)));
         assert!(set.remove(VpSlot(64)) && !set.remove(VpSlot(64)));
         assert_eq!(set.next_after(VpSlot(63)), Some(VpSlot(255)));
+    }
+
+    #[test]
+    fn each_is_in_once() {
+        let set = SlotSet::default();
+        let all = [0, 63, 64, 200, 255].map(VpSlot);
+        all.iter().for_each(|&slot| set.insert(slot));
+        assert!(set.iter().eq(all));
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! The seam between the logic and the machine: what the kernel asks of real hardware, and what a host test answers in
 //! its place.
 
-use address::{LpIndex, Spa};
+use address::{LpIndex, Spa, Vector};
 use guest::Vcpu;
+use guest::apic::Posted;
 use paging::{SlatKind, TableMemory};
 
 /// The machine. Every method is cheap, bounded, and callable on any LP.
@@ -40,6 +41,11 @@ pub trait Machine: Sized + Sync + 'static {
     fn notify(&self, lp: LpIndex) {
         self.kick(lp);
     }
+    /// How remapping hardware that posts may reach the VP of this descriptor; `None` where no guest takes posted interrupts.
+    fn posting(&self, posted: &Posted) -> Option<Posting> {
+        let _ = posted;
+        None
+    }
     /// Waits until something happens to this LP. What happened before the call, but after the last interrupt window, counts.
     fn idle(&self);
     /// A breath in a loop that waits for another LP.
@@ -66,6 +72,17 @@ pub trait Machine: Sized + Sync + 'static {
     fn mask_pin(&self, io_apic: u8, pin: u8);
     /// Facts for VendorSystemInfo that only the machine knows.
     fn facts(&self) -> Facts;
+}
+
+/// How remapping hardware reaches a VP that it posts to.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Posting {
+    /// Where the descriptor lies.
+    pub descriptor: Spa,
+    /// Vector that tells the LP while the VP runs: as [`Machine::notify`] does.
+    pub running: Vector,
+    /// Vector that tells it while the VP does not, and that no guest takes.
+    pub waiting: Vector,
 }
 
 /// What the machine knows about itself, fixed at boot.

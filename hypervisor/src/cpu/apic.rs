@@ -61,6 +61,8 @@ pub mod vector {
     pub const IOMMU_FAULT: Vector = Vector(0xf2);
     /// The VP that runs on this LP has interrupts to take: a processor that serves them takes them without leaving the guest.
     pub const NOTIFY: Vector = Vector(0xf3);
+    /// Remapping hardware has left interrupts for a VP of this LP that does not run.
+    pub const POSTED: Vector = Vector(0xf4);
     /// Spurious: no end of interrupt.
     pub const SPURIOUS: Vector = Vector(0xff);
 }

@@ -101,7 +101,8 @@ pub fn take(number: Vector) {
         match number {
             vector::TIMER => kernel.on_timer(lp),
             // Leaving the guest, or waking up, is all that it was for.
-            vector::KICK | vector::NOTIFY => {}
+            vector::KICK => {}
+            vector::NOTIFY | vector::POSTED => kernel.on_posted(lp),
             vector::IOMMU_FAULT => kernel.on_fault(lp),
             Vector(other) => {
                 kernel.on_device_interrupt(lp, other);

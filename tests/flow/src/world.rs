@@ -269,6 +269,20 @@ pub const fn target(lp: u16, vp: u32, vector: u8) -> Target {
         apic: ApicId(0x1000 + lp as u32),
         vp: VpRef(vp),
         vector: Vector(vector),
+        post: None,
+    }
+}
+
+/// Where the descriptor of VP `vp` lies.
+pub const fn descriptor(vp: u32) -> u64 {
+    0x5_4321_0000 + 64 * vp as u64
+}
+
+/// As [`target`], and its interrupts may be posted.
+pub const fn posted(lp: u16, vp: u32, vector: u8) -> Target {
+    Target {
+        post: Some(Spa::new(descriptor(vp))),
+        ..target(lp, vp, vector)
     }
 }
 

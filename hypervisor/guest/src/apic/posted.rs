@@ -27,11 +27,12 @@ pub struct Notification {
 #[derive(Debug, Default)]
 #[repr(C, align(64))]
 pub struct Posted {
-    /// One bit per vector.
-    requests: [AtomicU64; 4],
-    notification: AtomicU64,
-    _reserved: [u64; 3],
+    /// One bit per vector; then the [`Notification`]; the rest is reserved.
+    words: [AtomicU64; 8],
 }
+
+/// Word of the notification.
+const NOTIFICATION: usize = 4;
 
 const _: () = assert!(size_of::<Posted>() == 64);
 
@@ -40,19 +41,19 @@ impl Posted {
     #[inline]
     pub fn post(&self, vector: Vector) {
         let word = usize::from(vector.0 >> 6);
-        self.requests[word].fetch_or(1 << (vector.0 & 63), Ordering::Relaxed);
+        self.words[word].fetch_or(1 << (vector.0 & 63), Ordering::Relaxed);
     }
 
     /// Takes the vectors `64 * word` to `64 * word + 63`, as bits.
     #[inline]
     pub fn take(&self, word: usize) -> u64 {
-        self.requests[word & 3].swap(0, Ordering::Relaxed)
+        self.words[word & 3].swap(0, Ordering::Relaxed)
     }
 
     /// Forgets all that was left.
     pub fn clear(&self) {
         self.take_outstanding();
-        for word in &self.requests {
+        for word in &self.words[..NOTIFICATION] {
             word.store(0, Ordering::Relaxed);
         }
     }
@@ -64,19 +65,28 @@ impl Posted {
             .with_destination(lp.0);
         // What is outstanding stays so; the rest is nobody's but the caller's.
         let outstanding = |old| u64::from(Notification::from_bits(old).outstanding());
-        let _ = self
-            .notification
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |old| {
-                Some(aimed.into_bits() | outstanding(old))
-            });
+        let _ = self.words[NOTIFICATION].fetch_update(Ordering::AcqRel, Ordering::Acquire, |old| {
+            Some(aimed.into_bits() | outstanding(old))
+        });
     }
 
     /// Whether hardware has posted something since the last time that this, or a processor in the guest, looked. Ask before
     /// [`Posted::take`].
     pub fn take_outstanding(&self) -> bool {
         let told = Notification::new().with_outstanding(true).into_bits();
-        let old = self.notification.fetch_and(!told, Ordering::AcqRel);
+        let old = self.words[NOTIFICATION].fetch_and(!told, Ordering::AcqRel);
         Notification::from_bits(old).outstanding()
+    }
+
+    /// The same, without having looked.
+    pub fn is_outstanding(&self) -> bool {
+        let now = self.words[NOTIFICATION].load(Ordering::Acquire);
+        Notification::from_bits(now).outstanding()
+    }
+
+    /// All of it, as hardware knows it.
+    pub const fn words(&self) -> &[AtomicU64; 8] {
+        &self.words
     }
 }
 
@@ -90,13 +100,8 @@ mod tests {
         posted.post(Vector(0x41));
         posted.post(Vector(0xff));
         posted.aim(Vector(0xf3), ApicId(0x0102_0304));
-        let words = posted
-            .requests
-            .each_ref()
-            .map(|it| it.load(Ordering::Relaxed));
-        assert_eq!(words, [0, 2, 0, 1 << 63]);
-        let notification = posted.notification.load(Ordering::Relaxed);
-        assert_eq!(notification, 0x0102_0304_00f3_0000);
+        let words = posted.words.each_ref().map(|it| it.load(Ordering::Relaxed));
+        assert_eq!(words, [0, 2, 0, 1 << 63, 0x0102_0304_00f3_0000, 0, 0, 0]);
         assert_eq!(Notification::new().with_suppressed(true).into_bits(), 2);
         assert_eq!((posted.take(1), posted.take(1)), (2, 0));
     }
@@ -104,12 +109,12 @@ mod tests {
     #[test]
     fn what_hardware_said_is_heard_once_and_outlives_a_new_aim() {
         let posted = Posted::default();
-        posted.notification.store(1, Ordering::Relaxed);
+        posted.words[NOTIFICATION].store(1, Ordering::Relaxed);
         posted.aim(Vector(0x30), ApicId(1));
-        assert!(posted.take_outstanding());
+        assert!(posted.is_outstanding() && posted.take_outstanding());
         assert!(!posted.take_outstanding());
         assert_eq!(
-            posted.notification.load(Ordering::Relaxed),
+            posted.words[NOTIFICATION].load(Ordering::Relaxed),
             1 << 32 | 0x30 << 16
         );
     }

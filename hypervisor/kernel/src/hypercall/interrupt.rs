@@ -151,6 +151,7 @@ impl<M: Machine> Kernel<M> {
             apic,
             vp: VpRef(u32::from(slot.0)),
             vector: Vector(vector),
+            post: self.post_to(slot),
         })
     }
 

@@ -350,7 +350,7 @@ impl<M: Machine> Kernel<M> {
         };
         drop(object);
         if let Some(lp) = self.lps.get(usize::from(vp_cell.lp().0)) {
-            for set in [&lp.ready, &lp.woken, &lp.bound, &lp.senders] {
+            for set in [&lp.ready, &lp.woken, &lp.bound, &lp.posted, &lp.senders] {
                 set.remove(slot);
             }
         }
@@ -365,7 +365,11 @@ impl<M: Machine> Kernel<M> {
 
     /// Gives a dismantled VP's slot to whoever makes the next VP.
     pub(super) fn forget_vp(&self, body: &mut Partition, slot: VpSlot) {
-        self.vp_cell(slot).partition.store(0, Ordering::Release);
+        // One that a failed unit may still post to stays named after a partition that is gone (INT-23).
+        let vp = device::VpRef(u32::from(slot.0));
+        if self.devices.lock().interrupts_of(vp) == 0 {
+            self.vp_cell(slot).partition.store(0, Ordering::Release);
+        }
         for entry in &mut body.vps {
             if *entry == Some(slot) {
                 *entry = None;

@@ -91,6 +91,7 @@ impl<M: Machine> Kernel<M> {
         };
         let vp_cell = self.vp_cell(slot);
         vp_cell.inbox.clear();
+        self.aim(lp_state, vp_cell, false);
         vp_cell.counters.clear();
         vp_cell.index.store(index.0 as u16, Ordering::Relaxed);
         vp_cell.lp.store(lp.0, Ordering::Relaxed);

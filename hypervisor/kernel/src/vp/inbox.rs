@@ -85,6 +85,15 @@ impl Inbox {
         }
     }
 
+    /// Whatever hardware has posted since the last time is from now on as if [`Inbox::interrupt`] had left it.
+    #[cold]
+    pub fn collect(&self) {
+        if self.interrupts.take_outstanding() {
+            let flags = Request::Interrupts as u32 | 0xf << WORDS;
+            self.requests.fetch_or(flags, Ordering::Release);
+        }
+    }
+
     /// Vector of the start-up IPI.
     #[must_use]
     pub fn startup_vector(&self) -> u8 {
@@ -145,6 +154,23 @@ mod tests {
         inbox.take_interrupts(requests, |vector| vectors.push(vector));
         assert_eq!(vectors, [0x31, 0xff]);
         assert_eq!(inbox.startup_vector(), 9);
+        assert!(inbox.is_empty());
+    }
+
+    #[test]
+    fn what_hardware_posted_is_taken_once_it_was_told() {
+        let inbox = Inbox::default();
+        let [words @ .., notification] = inbox.posted().words().first_chunk::<5>().unwrap();
+        words[3].store(1 << 63 | 1, Ordering::Relaxed);
+        inbox.collect();
+        assert!(inbox.is_empty(), "nobody was told");
+        notification.store(1, Ordering::Relaxed);
+        inbox.collect();
+        assert!(!inbox.posted().is_outstanding());
+        let mut vectors = Vec::new();
+        inbox.take_interrupts(inbox.take(), |vector| vectors.push(vector));
+        assert_eq!(vectors, [0xc0, 0xff]);
+        inbox.collect();
         assert!(inbox.is_empty());
     }
 }

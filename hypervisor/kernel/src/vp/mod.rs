@@ -8,6 +8,7 @@ pub mod ipi;
 pub mod local_apic;
 pub mod msr;
 pub mod port;
+mod posting;
 pub mod run;
 
 use core::sync::atomic::{AtomicU16, AtomicU64, Ordering};

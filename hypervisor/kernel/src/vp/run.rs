@@ -101,19 +101,23 @@ impl<M: Machine> Kernel<M> {
             started,
             slice_end,
         };
+        let posted = lp.posted.contains(slot) && self.begin_posted(&mut running);
         while self.prepare(&mut running) {
             self.round(&mut running, scratch);
         }
         running.vp.vcpu.park();
         lp.running.store(NOBODY, Ordering::Relaxed);
+        if posted {
+            self.aim(lp, cell, false);
+        }
         let ticks = self.machine.now().wrapping_sub(started);
         cell.counters.guest_ticks.add(ticks);
         let runnable = running.vp.is_runnable();
         drop(body);
         if !runnable {
-            // In this order: whoever leaves something in the inbox makes the VP ready afterwards.
+            // In this order: whoever leaves something in the inbox makes the VP ready afterwards. Hardware does not.
             lp.ready.remove(slot);
-            if !cell.inbox.is_empty() {
+            if !cell.inbox.is_empty() || posted && cell.inbox.posted().is_outstanding() {
                 lp.ready.insert(slot);
             }
         }
@@ -177,7 +181,7 @@ impl<M: Machine> Kernel<M> {
 
     /// Does what others asked of the VP: mostly interrupts.
     #[inline]
-    fn take_requests(&self, running: &mut Running<'_, M>, requests: Requests) {
+    pub(super) fn take_requests(&self, running: &mut Running<'_, M>, requests: Requests) {
         if !requests.only_interrupts() {
             self.take_rare_requests(running, requests);
         }
@@ -272,6 +276,9 @@ impl<M: Machine> Kernel<M> {
         }
         if chores & chore::STORM != 0 {
             self.hold_storms(index, lp);
+        }
+        if chores & chore::POSTED != 0 {
+            self.find_posted(lp);
         }
         if chores & chore::TIMER != 0 {
             self.expire_timers(lp, slice_end);

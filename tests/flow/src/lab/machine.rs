@@ -3,7 +3,8 @@
 use std::rc::Rc;
 
 use address::{LpIndex, PAGE_SIZE, Spa};
-use kernel::{Facts, Machine};
+use guest::apic::Posted;
+use kernel::{Facts, Machine, Posting};
 use paging::{SlatKind, TableMemory};
 
 use super::state::{self, State};
@@ -100,8 +101,26 @@ impl Machine for HostMachine {
         state().kick(lp);
     }
 
+    fn notify(&self, lp: LpIndex) {
+        state().notify(lp);
+    }
+
+    fn posting(&self, posted: &Posted) -> Option<Posting> {
+        let state = state();
+        let slot = state.slot_of(posted).filter(|_| state.posts)?;
+        Some(Posting {
+            descriptor: state::descriptor(slot),
+            running: state::NOTIFY,
+            waiting: state::POSTED,
+        })
+    }
+
     fn idle(&self) {
-        state().wait_for_timer();
+        let state = state();
+        state.rests.set(state.rests.get() + 1);
+        if !state.take_interrupt(None) {
+            state.wait_for_timer();
+        }
     }
 
     fn relax(&self) {

@@ -61,7 +61,7 @@ pub struct Lab {
     /// The units.
     pub units: [Rc<model::vtd::Vtd>; 2],
     /// The way of devices to memory.
-    pub bus: Bus<model::vtd::Vtd>,
+    pub bus: Rc<Bus<model::vtd::Vtd>>,
 }
 
 impl Default for Lab {
@@ -80,6 +80,25 @@ impl Lab {
     /// A machine with these limits: of the device nouns, of the hypervisor's reserve, of TLB tags.
     #[must_use]
     pub fn with(capacities: Capacities, reserve: u64, tags: u32) -> Self {
+        Self::made(Traits::default(), capacities, (reserve, tags), false)
+    }
+
+    /// A machine whose units post, and whose processors take what was posted; `posts`: the hypervisor has them do so.
+    #[must_use]
+    pub fn posting(posts: bool) -> Self {
+        let traits = Traits {
+            posts: true,
+            ..Traits::default()
+        };
+        Self::made(traits, Capacities::default(), (RESERVE, 64), posts)
+    }
+
+    fn made(
+        traits: Traits,
+        capacities: Capacities,
+        (reserve, tags): (u64, u32),
+        posts: bool,
+    ) -> Self {
         let World {
             memory,
             clock,
@@ -88,8 +107,9 @@ impl Lab {
             bus,
             devices,
             ..
-        } = World::<VtdArm>::empty(Traits::default(), Traits::default(), capacities);
-        state::begin(&memory, tags);
+        } = World::<VtdArm>::empty(traits, traits, capacities);
+        let bus = Rc::new(bus);
+        state::begin(&memory, &bus, tags, traits.posts);
         let mut frames = Frames::new(&[(0, END_OF_RAM)]);
         frames.keep(0, FIRST_ROOT_PAGE);
         let kernel = Kernel::new(Boot {
@@ -98,6 +118,7 @@ impl Lab {
             frames,
             pci: pci(&config),
             devices,
+            posts,
             root_map: &root_map(),
             reserve: &[(spa(0x1000), reserve)],
         })
@@ -131,6 +152,40 @@ impl Lab {
             vp.intercept_suspend = false;
         });
         self.kernel.wake(slot);
+    }
+
+    /// A device sends a message; the LP that is told takes the vector when it opens its interrupts.
+    ///
+    /// # Errors
+    /// Why it was refused.
+    pub fn send(
+        &self,
+        device: address::DeviceId,
+        (address, data): (u64, u32),
+    ) -> Result<model::Delivered, model::Refused> {
+        state::get().send(device, address, data)
+    }
+
+    /// Messages that passed so far.
+    #[must_use]
+    pub fn sent(&self) -> u32 {
+        state::get().sent.get()
+    }
+
+    /// Times that an LP rested so far.
+    #[must_use]
+    pub fn rests(&self) -> u32 {
+        state::get().rests.get()
+    }
+
+    /// From now on a device sends a message at the end of each turn of any VP.
+    pub fn storm(&self, device: address::DeviceId, message: (u64, u32)) {
+        state::get().storm.set(Some((device, message)));
+    }
+
+    /// What tells an LP that runs a VP of something posted is taken by another VP's guest there.
+    pub fn lose_notification(&self, lp: u16) {
+        state::get().lose_notification(usize::from(lp));
     }
 
     /// Looks at a VP.

@@ -35,6 +35,15 @@ impl Serving {
         }
     }
 
+    /// Takes over what was posted: bits of the vectors from `first` on.
+    pub fn request(&mut self, first: u32, bits: u64) {
+        for half in 0..2 {
+            let index = first / 32 + half;
+            let bits = (bits >> (32 * half)) as u32;
+            self.requested.insert_register(index, bits);
+        }
+    }
+
     /// Gives everything back.
     pub fn take_back(&mut self, apic: &mut LocalApic) {
         if self.on {

@@ -1,17 +1,21 @@
 //! What the modelled processors share on one thread: time, timers, kicks, TLBs, scripts.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::rc::Rc;
+use std::sync::atomic::Ordering;
 
-use address::LpIndex;
+use address::{DeviceId, LpIndex, Spa, Vector};
+use guest::apic::Posted;
 use guest::tags::LastUsers;
 use guest::{Access, Exit, MemoryAccess};
 use kernel::Kernel;
 use kernel::hypercall::Scratch;
 use kernel::vp::VpSlot;
-use model::Memory;
+use model::vtd::Vtd;
+use model::{Bus, Delivered, Memory, Refused};
 
+use super::serving::Serving;
 use super::{HostMachine, LPS, walk};
 
 /// What a guest does next.
@@ -39,6 +43,10 @@ pub enum Act {
     Turn(u16),
     /// A device interrupt arrives at this LP.
     Interrupt(u8),
+    /// A device sends a message: address and data.
+    Message(DeviceId, u64, u32),
+    /// Leaves for this reason; the message comes before the hypervisor has done anything about it.
+    Leave(DeviceId, (u64, u32), Exit),
     /// Time passes, in ticks; the timer fires where it is due.
     Pass(u64),
 }
@@ -54,6 +62,8 @@ type Rooted = (u64, u64, bool);
 struct Processor {
     deadline: Cell<u64>,
     kicked: Cell<bool>,
+    /// Vectors that its local APIC has, and that it has not taken.
+    pending: RefCell<BTreeSet<u8>>,
     tlb: RefCell<HashMap<Tagged, u64>>,
     /// What it remembers of the SLAT alone, by the table's root: forgetting a tag does not touch it.
     guest_physical: RefCell<HashMap<Rooted, u64>>,
@@ -65,7 +75,10 @@ struct Processor {
 /// State of one lab.
 pub(super) struct State {
     pub(super) memory: Rc<Memory>,
+    bus: Rc<Bus<Vtd>>,
     pub(super) tags: u32,
+    /// Processors take posted interrupts.
+    pub(super) posts: bool,
     now: Cell<u64>,
     current: Cell<u16>,
     processors: Vec<Processor>,
@@ -74,6 +87,10 @@ pub(super) struct State {
     kernel: RefCell<Option<Rc<Kernel<HostMachine>>>>,
     breaths: Cell<u32>,
     pub(super) kicks: Cell<u32>,
+    pub(super) sent: Cell<u32>,
+    pub(super) rests: Cell<u32>,
+    /// The message that a device sends whenever the hypervisor has done something.
+    pub(super) storm: Cell<Option<(DeviceId, (u64, u32))>>,
     pub(super) flushes: Cell<u32>,
 }
 
@@ -87,10 +104,41 @@ pub(super) fn get() -> Rc<State> {
         .expect("a lab on this thread")
 }
 
-pub(super) fn begin(memory: &Rc<Memory>, tags: u32) {
+/// Vector by which a processor takes what was posted to its guest.
+pub(super) const NOTIFY: Vector = Vector(0xf3);
+/// Vector that tells of what was posted to somebody else.
+pub(super) const POSTED: Vector = Vector(0xf4);
+/// First page of descriptors, as hardware finds them: one a page.
+const DESCRIPTORS: u64 = 0x20_0000;
+
+/// Where hardware finds the descriptor of a VP.
+pub(super) fn descriptor(slot: VpSlot) -> Spa {
+    Spa::from_page(DESCRIPTORS + u64::from(slot.0)).expect("a page")
+}
+
+/// Lets hardware change a line that is a VP's descriptor.
+fn change_descriptor(at: u64, change: &mut dyn FnMut(&mut [u64; 8])) -> bool {
+    let slot = (at >> 12).checked_sub(DESCRIPTORS);
+    let Some(slot) = slot.filter(|&slot| slot < kernel::MAX_VPS as u64) else {
+        return false;
+    };
+    assert_eq!(at & 0xfff, 0, "no descriptor lies there");
+    let kernel = get().kernel();
+    let words = kernel.vp_cell(VpSlot(slot as u16)).inbox.posted().words();
+    let mut line = words.each_ref().map(|word| word.load(Ordering::SeqCst));
+    change(&mut line);
+    for (word, value) in words.iter().zip(line) {
+        word.store(value, Ordering::SeqCst);
+    }
+    true
+}
+
+pub(super) fn begin(memory: &Rc<Memory>, bus: &Rc<Bus<Vtd>>, tags: u32, posts: bool) {
+    memory.add(change_descriptor);
     let processor = |_| Processor {
         deadline: Cell::new(u64::MAX),
         kicked: Cell::new(false),
+        pending: RefCell::default(),
         tlb: RefCell::default(),
         guest_physical: RefCell::default(),
         last: Cell::new(VpSlot(0)),
@@ -99,7 +147,9 @@ pub(super) fn begin(memory: &Rc<Memory>, tags: u32) {
     };
     let state = State {
         memory: memory.clone(),
+        bus: bus.clone(),
         tags,
+        posts,
         now: Cell::new(1 << 32),
         current: Cell::new(0),
         processors: (0..LPS).map(processor).collect(),
@@ -108,6 +158,9 @@ pub(super) fn begin(memory: &Rc<Memory>, tags: u32) {
         kernel: RefCell::new(None),
         breaths: Cell::new(0),
         kicks: Cell::new(0),
+        sent: Cell::new(0),
+        rests: Cell::new(0),
+        storm: Cell::new(None),
         flushes: Cell::new(0),
     };
     STATE.with(|it| *it.borrow_mut() = Some(Rc::new(state)));
@@ -179,6 +232,77 @@ impl State {
         self.processors[usize::from(lp.0)].kicked.set(true);
     }
 
+    /// The slot whose descriptor this is.
+    pub(super) fn slot_of(&self, posted: &Posted) -> Option<VpSlot> {
+        let kernel = self.kernel();
+        let mut cells = kernel.vps.iter();
+        let slot = cells.position(|cell| std::ptr::eq(cell.inbox.posted(), posted));
+        slot.map(|slot| VpSlot(slot as u16))
+    }
+
+    pub(super) fn notify(&self, lp: LpIndex) {
+        if self.posts {
+            self.pend(usize::from(lp.0), NOTIFY.0);
+        } else {
+            self.kick(lp);
+        }
+    }
+
+    fn pend(&self, lp: usize, vector: u8) {
+        self.processors[lp].pending.borrow_mut().insert(vector);
+    }
+
+    /// The hypervisor has done something.
+    pub(super) fn storm(&self) {
+        if let Some((device, (address, data))) = self.storm.get() {
+            let _ = self.send(device, address, data);
+        }
+    }
+
+    /// Some guest of this LP's takes the notification of another's, and there is nothing behind it.
+    pub(super) fn lose_notification(&self, lp: usize) {
+        self.processors[lp].pending.borrow_mut().remove(&NOTIFY.0);
+    }
+
+    /// A device sends a message, and the LP that the unit tells of it has a vector more.
+    pub(super) fn send(
+        &self,
+        device: DeviceId,
+        address: u64,
+        data: u32,
+    ) -> Result<Delivered, Refused> {
+        let sent = self.bus.interrupt(device, address, data)?;
+        self.sent.set(self.sent.get() + 1);
+        if sent.told {
+            self.pend(sent.apic as usize - 0x1000, sent.vector);
+        }
+        Ok(sent)
+    }
+
+    /// The LP takes its highest vector, in the guest of a VP or (`None`) at rest; whether the hypervisor has it now. A guest
+    /// that takes posted interrupts keeps the vector that tells of them (Intel SDM volume 3, "Posted-interrupt processing").
+    pub(super) fn take_interrupt(&self, guest: Option<(VpSlot, &mut Serving)>) -> bool {
+        let Some(vector) = self.here().pending.borrow_mut().pop_last() else {
+            return false;
+        };
+        let kernel = self.kernel();
+        match guest {
+            Some((slot, serving)) if vector == NOTIFY.0 && self.posts && serving.on => {
+                let words = kernel.vp_cell(slot).inbox.posted().words();
+                words[4].fetch_and(!1, Ordering::SeqCst);
+                for (first, word) in (0..).step_by(64).zip(&words[..4]) {
+                    serving.request(first, word.swap(0, Ordering::SeqCst));
+                }
+                return false;
+            }
+            _ if vector == NOTIFY.0 || vector == POSTED.0 => kernel.on_posted(self.lp()),
+            _ => {
+                kernel.on_device_interrupt(self.lp(), vector);
+            }
+        }
+        true
+    }
+
     /// Somebody waits for other LPs: those that were kicked leave their guests now.
     pub(super) fn relax(&self) {
         self.breaths.set(self.breaths.get() + 1);
@@ -189,9 +313,8 @@ impl State {
         let kernel = self.kernel();
         for (processor, lp) in self.processors.iter().zip(&kernel.lps) {
             if processor.kicked.get() {
-                let word = lp.in_guest.load(std::sync::atomic::Ordering::SeqCst);
-                lp.in_guest
-                    .store(word & !0xff, std::sync::atomic::Ordering::SeqCst);
+                let word = lp.in_guest.load(Ordering::SeqCst);
+                lp.in_guest.store(word & !0xff, Ordering::SeqCst);
                 self.breaths.set(0);
             }
         }
@@ -266,6 +389,15 @@ impl State {
             Act::Interrupt(vector) => {
                 self.kernel().on_device_interrupt(self.lp(), vector);
                 Some(Exit::Host)
+            }
+            Act::Message(device, address, data) => {
+                // One that is refused goes nowhere.
+                let _ = self.send(device, address, data);
+                None
+            }
+            Act::Leave(device, (address, data), exit) => {
+                let _ = self.send(device, address, data);
+                Some(exit)
             }
             Act::Pass(ticks) => {
                 self.now.set(self.now.get() + ticks);

@@ -3,10 +3,11 @@
 use abi::register as name;
 use abi::vp::Context;
 use address::Spa;
-use guest::apic::LocalApic;
+use guest::apic::{LocalApic, Posted};
 use guest::svm::event::EventInfo;
 use guest::svm::{Features, Limits, Setup, Vmcb};
 use guest::{Event, Exit, Gpr, Reset, Vcpu};
+use kernel::vp::VpSlot;
 use zerocopy::{FromZeros, IntoBytes};
 
 use super::serving::Serving;
@@ -18,6 +19,8 @@ const RFLAGS_IF: u64 = 1 << 9;
 pub struct HostVcpu {
     key: u64,
     tag: u16,
+    /// Slot of the VP.
+    slot: VpSlot,
     /// It never ran.
     new: bool,
     root: u64,
@@ -66,8 +69,9 @@ impl HostVcpu {
             state.flush(self.tag, self.root);
         }
         loop {
+            let host = state.take_interrupt(Some((self.slot, &mut self.serving)));
             self.take_event();
-            if state.take_kick() {
+            if host || state.take_kick() {
                 return Exit::Host;
             }
             if self.window_is_open() {
@@ -115,6 +119,7 @@ impl Vcpu for HostVcpu {
         let mut vp = Self {
             key: frames[0].as_u64(),
             tag,
+            slot: VpSlot(u16::MAX),
             new: true,
             root: slat_root.as_u64(),
             registers: [0; 16],
@@ -151,7 +156,9 @@ impl Vcpu for HostVcpu {
         self.new = false;
     }
 
-    fn park(&mut self) {}
+    fn park(&mut self) {
+        state::get().storm();
+    }
 
     fn gpr(&self, register: Gpr) -> u64 {
         match register {
@@ -240,6 +247,10 @@ impl Vcpu for HostVcpu {
 
     fn take_back(&mut self, apic: &mut LocalApic) {
         self.serving.take_back(apic);
+    }
+
+    fn post_to(&mut self, posted: &Posted) {
+        self.slot = state::get().slot_of(posted).expect("a VP's inbox");
     }
 
     fn holds_interrupt(&self) -> bool {
