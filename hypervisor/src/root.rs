@@ -5,18 +5,21 @@ use address::{PAGE_SIZE, Spa};
 use alloc::vec::Vec;
 use handoff::Kind;
 use kernel::memory::Frames;
+use kernel::vp::VpCell;
 use paging::{Access, Rights};
 use topology::guard::Window;
 
 use crate::cpu::per_lp;
 use crate::facts::Facts;
+use crate::machine::Machine;
 use crate::platform::Platform;
 use crate::{heap, iommu};
 
 /// Frames of the boot heap that are taken at a time.
 const RUN: u16 = 16;
-/// What stays in the boot heap for the kernel's own objects, and for what each LP takes when it joins.
-const HEAP_KEPT: usize = 1 << 20;
+/// What stays in the boot heap for the kernel's own objects, of which the VPs' cells are one piece, and for what each LP takes
+/// when it joins.
+const HEAP_KEPT: usize = (1 << 20) + kernel::MAX_VPS * size_of::<VpCell<Machine>>();
 const HEAP_KEPT_PER_LP: usize = 64 << 10;
 /// Frames for the root's tables that are always enough to begin with.
 const LEAST_RESERVE: u64 = 256;
