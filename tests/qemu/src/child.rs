@@ -89,6 +89,11 @@ impl<'m> Child<'m> {
         Ok(())
     }
 
+    /// The machine that it runs on.
+    pub fn machine(&self) -> &'m Machine {
+        self.machine
+    }
+
     /// Its name.
     pub fn name(&self) -> &str {
         &self.name

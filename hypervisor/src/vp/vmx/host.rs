@@ -72,12 +72,7 @@ pub fn has_timer() -> bool {
     features().timer_shift.is_some()
 }
 
-/// Whether posted interrupts are used where the processor has them: not before that has run on hardware. The one emulator that
-/// has them takes a notification behind which nothing is left (an exit came first, and the LP looked into the inbox by itself)
-/// for an interrupt 255, whose service never ends.
-const POSTS: bool = false;
-
 /// Whether a guest takes posted interrupts by itself.
 pub fn takes_posts() -> bool {
-    POSTS && features().takes_posts
+    features().takes_posts
 }

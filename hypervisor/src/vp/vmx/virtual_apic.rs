@@ -7,7 +7,7 @@ use guest::Vcpu;
 use guest::apic::{LocalApic, VectorSet, msr};
 use guest::vmx::Field;
 use guest::vmx::virtual_apic::{
-    self as place, IN_SERVICE, InterruptStatus, REQUESTED, STRIDE, TASK_PRIORITY,
+    self as place, FLOOR, IN_SERVICE, InterruptStatus, REQUESTED, STRIDE, TASK_PRIORITY,
 };
 
 use super::instruction::vmread;
@@ -20,7 +20,9 @@ impl VirtualApic {
     /// In a zeroed frame that is the VP's alone.
     pub fn new(frame: Spa) -> Self {
         let page = crate::memory::virtual_of(frame.as_u64());
-        Self(NonNull::new(page).unwrap_or(NonNull::dangling()))
+        let mut page = Self(NonNull::new(page).unwrap_or(NonNull::dangling()));
+        page.take_requests();
+        page
     }
 
     fn read(&self, offset: usize) -> u32 {
@@ -42,6 +44,13 @@ impl VirtualApic {
         let registers = self.registers(first);
         (0..8).for_each(|index| self.write(first + index * STRIDE, 0));
         registers
+    }
+
+    fn take_requests(&mut self) -> [u32; 8] {
+        let mut requests = self.take(REQUESTED);
+        requests[0] &= !FLOOR;
+        self.write(REQUESTED, FLOOR);
+        requests
     }
 
     fn add(&mut self, first: usize, vectors: &VectorSet) {
@@ -72,7 +81,7 @@ impl VirtualApic {
 
     /// Forgets all of them.
     pub fn clear(&mut self) {
-        self.take(REQUESTED);
+        self.take_requests();
         self.take(IN_SERVICE);
     }
 
@@ -118,7 +127,7 @@ impl Vmx {
     pub(super) fn recall(&mut self, apic: &mut LocalApic) {
         if self.window.served {
             let page = &mut self.apic_page;
-            apic.take_back(&[page.take(REQUESTED), page.take(IN_SERVICE)]);
+            apic.take_back(&[page.take_requests(), page.take(IN_SERVICE)]);
             self.put_status();
         }
     }
