@@ -121,6 +121,10 @@ pub mod pin {
     pub const POSTED: u32 = 1 << 7;
 }
 
+/// Exceptions that leave the guest, a bit for each vector. #DB: a breakpoint on its own delivery would never end
+/// (CVE-2015-8104); #AC: the same for an unaligned stack (CVE-2015-5307); #MC is the machine's, not the guest's.
+pub const EXCEPTIONS: u32 = 1 << 1 | 1 << 17 | 1 << 18;
+
 /// Pin-based controls: interrupts and NMIs leave, and the processor keeps track of the guest's own NMIs; `timer`: the
 /// preemption timer is wanted.
 ///
@@ -240,6 +244,16 @@ mod tests {
         assert_eq!(secondary(offer(0, 0x0257_7fff)), Ok(0x14ea));
         assert_eq!(exit(offer(0x0003_6dfb, 0x01ff_ffff)), Ok(0x003f_effb | 4));
         assert_eq!(entry(offer(0x11fb, 0x3ffff)), Ok(0xd1ff));
+    }
+
+    #[test]
+    fn cpu_08_09_18_19_what_leaves_every_guest_has_these_raw_values() {
+        let anything = Capability(u64::MAX << 32);
+        assert_eq!(pin(anything, false), Ok(0x29));
+        assert_eq!(primary(anything), Ok(0xb120_0c80));
+        // With RDTSCP, INVPCID, PAUSE loops and ENCLS, which guests have or leave by.
+        assert_eq!(secondary(anything), Ok(0x94ea));
+        assert_eq!(EXCEPTIONS, 0x6_0002);
     }
 
     #[test]

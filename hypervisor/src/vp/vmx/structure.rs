@@ -3,7 +3,7 @@
 use core::arch::asm;
 
 use address::Spa;
-use guest::vmx::control::secondary;
+use guest::vmx::control::{EXCEPTIONS, secondary};
 use guest::vmx::control_register::{CR0_MASK, CR4_MASK};
 use guest::vmx::{EptPointer, Features, Field};
 use x86_64::instructions::tables::{sgdt, sidt};
@@ -15,9 +15,6 @@ use super::instruction::vmwrite;
 use super::{entry, host};
 use crate::cpu::msr;
 
-/// #DB: a breakpoint on its own delivery would never end (CVE-2015-8104); #AC: the same for an unaligned stack
-/// (CVE-2015-5307); #MC is the machine's, not the guest's.
-const EXCEPTIONS: u64 = 1 << 1 | 1 << 17 | 1 << 18;
 /// How near to each other PAUSE instructions stand in a loop, and how long one may last, in cycles.
 const PAUSE_GAP: u64 = 128;
 const PAUSE_WINDOW: u64 = 4096;
@@ -44,7 +41,7 @@ pub fn write_controls(setup: &Setup, features: &Features) {
         (Field::SECONDARY_CONTROLS, features.secondary.into()),
         (Field::EXIT_CONTROLS, features.exit.into()),
         (Field::ENTRY_CONTROLS, features.entry.into()),
-        (Field::EXCEPTION_BITMAP, EXCEPTIONS),
+        (Field::EXCEPTION_BITMAP, EXCEPTIONS.into()),
         (Field::PAGE_FAULT_MASK, 0),
         (Field::PAGE_FAULT_MATCH, 0),
         (Field::CR3_TARGET_COUNT, 0),
