@@ -145,7 +145,10 @@ fn a_creation_that_fails_anywhere_leaves_nothing() {
             assert!(answer.starts_with("t ok"), "{answer}");
         }
     }
-    assert_eq!(failed, 8, "create, deposit, initialize, map, four VPs");
+    assert_eq!(
+        failed, 9,
+        "create, deposit, initialize, map, four VPs, deposit"
+    );
 }
 
 #[test]
@@ -157,7 +160,7 @@ fn memory_that_the_hypervisor_asks_for_is_deposited_and_comes_back() {
         let calls = talk.agent.machine.books.lock().unwrap().calls.clone();
         assert_eq!(
             calls.iter().filter(|c| **c == Call::DepositMemory).count(),
-            2
+            3
         );
         talk.say("delete g");
         talk.nothing_is_left();

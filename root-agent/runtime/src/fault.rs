@@ -88,7 +88,8 @@ pub fn write_msr(msr: u32, value: u64) -> Result<(), u8> {
     }
 }
 
-fn try_write(msr: u32, value: u64) -> Result<(), u8> {
+/// The same, and the new value stays.
+pub(crate) fn try_write(msr: u32, value: u64) -> Result<(), u8> {
     // SAFETY: a fault goes on at label 2; what an accepted write means is the caller's experiment, which the MSRs
     // that this program depends on are not part of (`write_msr` restores what it can).
     unsafe {

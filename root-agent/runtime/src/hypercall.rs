@@ -3,11 +3,11 @@
 use core::arch::asm;
 use core::sync::atomic::{AtomicU8, Ordering};
 
-use abi::{Call, CallInput, CallResult, Status};
+use abi::{Call, CallInput, CallResult, Status, msr};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use crate::cell::Shared;
-use crate::{MAX_VPS, cpu, descriptor};
+use crate::{MAX_VPS, cpu, descriptor, fault};
 
 const PAGE: usize = 4096;
 
@@ -193,6 +193,15 @@ const fn fitting(header: usize, element: usize) -> usize {
 /// holds afterwards is copied out on every status; a list that does not fit its page is refused here as
 /// INVALID_ALIGNMENT.
 pub fn raw(control: CallInput, input: &[&[u8]], output: &mut [u8]) -> CallResult {
+    with_pages(control, input, output, invoke)
+}
+
+fn with_pages(
+    control: CallInput,
+    input: &[&[u8]],
+    output: &mut [u8],
+    invoke: impl Fn(CallInput, u64, u64) -> CallResult,
+) -> CallResult {
     if input.iter().map(|part| part.len()).sum::<usize>() > PAGE || output.len() > PAGE {
         return CallResult::new(Status::INVALID_ALIGNMENT, 0);
     }
@@ -268,6 +277,52 @@ fn invoke(control: CallInput, rdx: u64, r8: u64) -> CallResult {
         }
     }
     CallResult(result)
+}
+
+/// The hypercall page (TLFS, "Establishing the hypercall interface"), switched on at an address of the caller's choice.
+pub struct HypercallPage(u64);
+
+impl HypercallPage {
+    const ENABLE: u64 = 1;
+
+    /// Names a guest OS and switches the page on; `None` where this program's own memory lies, where the first 4 GiB end, or where
+    /// the hypervisor does not show it.
+    #[must_use]
+    pub fn open(address: u64) -> Option<Self> {
+        let end = address.checked_add(PAGE as u64)?;
+        if !address.is_multiple_of(PAGE as u64)
+            || end > 1 << 32
+            || crate::memory::overlaps_ram(address, end)
+        {
+            return None;
+        }
+        fault::try_write(msr::GUEST_OS_ID, 0x8100_0000_0000_0000).ok()?;
+        fault::try_write(msr::HYPERCALL, address | Self::ENABLE).ok()?;
+        let on = fault::read_msr(msr::HYPERCALL) == Ok(address | Self::ENABLE);
+        on.then_some(Self(address))
+    }
+
+    /// As [`raw`], by calling into the page.
+    pub fn raw(&self, control: CallInput, input: &[&[u8]], output: &mut [u8]) -> CallResult {
+        with_pages(control, input, output, |control, rdx, r8| {
+            let result: u64;
+            // SAFETY: the hypervisor shows its code there for as long as this object lives: the instruction, and a return. No
+            // program has a red zone here.
+            unsafe {
+                asm!("call {page}", page = in(reg) self.0, inout("rcx") control.0 => _,
+                    inout("rdx") rdx => _, inout("r8") r8 => _,
+                    lateout("rax") result, lateout("r9") _, lateout("r10") _, lateout("r11") _);
+            }
+            CallResult(result)
+        })
+    }
+}
+
+impl Drop for HypercallPage {
+    fn drop(&mut self) {
+        // Where it cannot be switched off it stays where nothing else is.
+        let _ = fault::try_write(msr::HYPERCALL, 0);
+    }
 }
 
 #[cfg(test)]

@@ -125,5 +125,5 @@ fn furnish<M: Machine>(machine: &M, partition: &Partition) -> Result<(), Failure
         deposit::while_needed(machine, id, || vp::create(machine, id, index, lp))
             .map_err(refused("to make a VP"))?;
     }
-    Ok(())
+    deposit::deposit(machine, id, deposit::SPARE).map_err(refused("the last deposit"))
 }

@@ -10,6 +10,8 @@ use crate::machine::Machine;
 pub const FIRST: usize = 64;
 /// Frames that are added when they are used up.
 const STEP: usize = 32;
+/// Frames for what a guest itself may bring about, when nobody can deposit more: its hypercall page, and tables down to it.
+pub const SPARE: usize = 8;
 /// Times that one call may ask for more.
 const PATIENCE: usize = 1024;
 

@@ -5,7 +5,7 @@ use abi::vendor::{Counters, CountersOf};
 use abi::{Call, CallInput, Status};
 use runtime::cmdline::CommandLine;
 use runtime::{fault, hypercall, println};
-use zerocopy::IntoBytes;
+use zerocopy::{FromZeros, IntoBytes};
 
 use crate::report;
 
@@ -33,6 +33,41 @@ pub fn allowed(_line: CommandLine<'_>) -> bool {
         _ => false,
     };
     report("allowed", counted, format_args!("counts itself {counted}"))
+}
+
+/// Where a guest of the suite has nothing.
+const NOWHERE: u64 = 0x5000_0000;
+
+/// A call by the code that the hypervisor shows, whatever the processor's instruction: it is made once each time.
+pub fn page(_line: CommandLine<'_>) -> bool {
+    const TIMES: u64 = 100;
+    let Some(page) = hypercall::HypercallPage::open(NOWHERE) else {
+        return report("hypercall-page", false, format_args!("it does not show"));
+    };
+    let request = CountersOf {
+        partition: SELF,
+        lp: 0,
+    };
+    let control = CallInput::simple(ALLOWED as u16);
+    let made = || {
+        let mut counters = Counters::new_zeroed();
+        let status = page.raw(control, &[request.as_bytes()], counters.as_mut_bytes());
+        (status.status() == Status::SUCCESS).then_some(counters.hypercalls)
+    };
+    let first = made();
+    let good = (1..TIMES).filter(|_| made().is_some()).count() as u64;
+    let last = made();
+    let unknown = page.raw(CallInput::simple(0x3fff), &[], &mut []).status();
+    drop(page);
+    let between = last.zip(first).map(|(last, first)| last - first);
+    report(
+        "hypercall-page",
+        good == TIMES - 1
+            && between == Some(TIMES)
+            && unknown == Status::INVALID_HYPERCALL_CODE
+            && counters().is_ok(),
+        format_args!("{good} good, {between:?} counted, an unknown one gave {unknown:?}"),
+    )
 }
 
 /// HC-16: each call is refused, and the one that is allowed works before and after.

@@ -69,6 +69,7 @@ const PROBES: &[&[(&str, Probe)]] = &[
         ("control-words", hypercalls::control_words),
         ("pages", hypercalls::pages),
         ("calls", hypercalls::fuzz),
+        ("hypercall-page", hypercalls::page),
         ("repetitions", hypercalls::repetitions),
         ("synthetic", hypercalls::synthetic),
         ("own-synthetic", hypercalls::own_synthetic),

@@ -19,6 +19,7 @@ pub fn scenarios() -> Vec<Scenario> {
         control("hc_01_control_allowed_call", "hc_01_random_calls"),
         probe("hc_03_parameter_addresses", |m| harmless(m, "pages")),
         control("hc_03_control_good_addresses", "hc_03_parameter_addresses"),
+        probe("hypercall_page", |m| harmless(m, "hypercall-page")).smoke(),
         probe("hc_05_control_words", |m| harmless(m, "control-words")),
         control("hc_05_control_good_word", "hc_05_control_words"),
         probe("hc_16_calls_without_privilege", |m| {
