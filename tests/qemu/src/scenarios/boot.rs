@@ -18,7 +18,9 @@ pub fn scenarios() -> Vec<Scenario> {
             .anywhere()
             .counted()
             .smoke(),
-        Scenario::new("console_of_the_agent", traced(), console).anywhere(),
+        Scenario::new("console_of_the_agent", traced(), console)
+            .anywhere()
+            .counted(),
         Scenario::new(
             "serial_interrupt_through_a_remapped_pin",
             traced(),

@@ -84,7 +84,7 @@ const CANARY: u64 = 0x7ca4_a417_7ca4_a417;
 fn last_read(machine: &Machine, unmap: bool) -> Result<u64> {
     let order = Order {
         payload: "probe.elf",
-        options: "memory=16M lps=1",
+        options: &format!("memory=16M lps={}", machine.lp(1)),
         words: "lent",
         devices: &[],
     };
