@@ -102,9 +102,7 @@ impl<M: Machine> Kernel<M> {
             slice_end,
         };
         let posted = lp.posted.contains(slot) && self.begin_posted(&mut running);
-        while self.prepare(&mut running) {
-            self.round(&mut running, scratch);
-        }
+        self.rounds(&mut running, scratch);
         running.vp.vcpu.park();
         lp.running.store(NOBODY, Ordering::Relaxed);
         if posted {
@@ -120,6 +118,14 @@ impl<M: Machine> Kernel<M> {
             if !cell.inbox.is_empty() || posted && cell.inbox.posted().is_outstanding() {
                 lp.ready.insert(slot);
             }
+        }
+    }
+
+    /// Entries and their exits until the VP gives way: a function of its own, so that what goes around it costs an exit nothing.
+    #[inline(never)]
+    fn rounds(&self, running: &mut Running<'_, M>, scratch: &mut Scratch) {
+        while self.prepare(running) {
+            self.round(running, scratch);
         }
     }
 
@@ -267,9 +273,13 @@ impl<M: Machine> Kernel<M> {
     /// After interrupts were taken: does what their handlers left.
     #[inline]
     pub(super) fn do_chores(&self, index: LpIndex, lp: &Lp, slice_end: u64) {
-        if lp.chores.load(Ordering::Relaxed) == 0 {
-            return;
+        if lp.chores.load(Ordering::Relaxed) != 0 {
+            self.do_those_chores(index, lp, slice_end);
         }
+    }
+
+    #[inline(never)]
+    fn do_those_chores(&self, index: LpIndex, lp: &Lp, slice_end: u64) {
         let chores = lp.chores.swap(0, Ordering::Relaxed);
         if chores & chore::FAULT != 0 {
             self.collect_faults();
