@@ -29,15 +29,19 @@ pub fn run(cpu: Cpu, file: Option<&Path>) -> Result<bool> {
             figures,
         });
     }
-    let keys: Vec<_> = KEYS
-        .into_iter()
-        .filter(|(key, _)| *key != WITH_DEVICE)
-        .collect();
-    let good = table::print(&columns, &keys);
+    let good = table::print(&columns, &keys());
     if let Some(path) = file {
         write_json(path, columns.get(..1).unwrap_or_default())?;
     }
     Ok(good)
+}
+
+/// What is measured here. The bounds on instructions are for SVM in QEMU: an access to VMX's control structure is an instruction,
+/// and Bochs's processors step over an exit's instruction in another way.
+fn keys() -> Vec<(&'static str, Option<u64>)> {
+    let here = KEYS.into_iter().filter(|(key, _)| *key != WITH_DEVICE);
+    here.map(|(key, bound)| (key, bound.filter(|_| key.ends_with("bytes"))))
+        .collect()
 }
 
 fn measure(kit: &Kit, cpu: Cpu) -> Result<Figures> {
@@ -45,4 +49,18 @@ fn measure(kit: &Kit, cpu: Cpu) -> Result<Figures> {
     let mut machine = Machine::start(kit, &config, Console::Log)?;
     let outcome = boot(&mut machine, cpu.name()).and_then(|()| benches(&machine, None));
     outcome.map_err(|error| error.context(machine.keep_log(&kit.logs, "bench")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_sizes_have_a_bound_on_every_processor() {
+        let keys = keys();
+        assert!(keys.iter().all(|(key, _)| *key != WITH_DEVICE));
+        let bounded = keys.iter().filter(|(_, bound)| bound.is_some());
+        let names: Vec<_> = bounded.map(|(key, _)| *key).collect();
+        assert_eq!(names, ["text_bytes", "memory_kept_bytes"]);
+    }
 }
