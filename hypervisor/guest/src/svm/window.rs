@@ -13,12 +13,14 @@ const RFLAGS_TF: u64 = 1 << 8;
 /// Bit of DR6.
 const SINGLE_STEP: u64 = 1 << 14;
 
-/// A single step over a write of CR8: what it hides.
+/// A single step over one instruction of the guest, a write of CR8 or an IRET: what it hides.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Step {
     dr6: u64,
     /// The guest steps as well.
     trap: bool,
+    /// The instruction loads all flags: those that it leaves behind are the guest's.
+    loads_flags: bool,
 }
 
 impl Vmcb {
@@ -81,17 +83,40 @@ impl Vmcb {
     /// The guest left before it wrote CR8: it does so now, alone in an interrupt shadow, and comes back by a single step.
     fn step_over_write(&mut self, step: &mut Option<Step>) {
         self.request_window(false);
+        *step = Some(self.begin_step(false));
+    }
+
+    /// The guest left before the IRET that ends an NMI handler, and another NMI waits: it comes back as soon as the IRET has
+    /// run. Nothing else would make it leave, where it goes on without exits of its own.
+    #[cold]
+    pub fn step_over_iret(&mut self, step: &mut Option<Step>) {
+        if step.is_none() {
+            *step = Some(self.begin_step(true));
+        }
+    }
+
+    fn begin_step(&mut self, loads_flags: bool) -> Step {
         self.control.interrupt_shadow |= SHADOW;
         let (dr6, trap) = (self.save.dr6, self.save.rflags & RFLAGS_TF != 0);
-        *step = Some(Step { dr6, trap });
         self.save.rflags |= RFLAGS_TF;
+        Step {
+            dr6,
+            trap,
+            loads_flags,
+        }
     }
 
     /// A debug exception: the end of our step, unless the guest stepped as well.
     fn stepped(&mut self, step: Option<Step>) -> Exit {
         match step {
-            Some(Step { dr6, trap: false }) => {
-                self.save.rflags &= !RFLAGS_TF;
+            Some(Step {
+                dr6,
+                trap: false,
+                loads_flags,
+            }) => {
+                if !loads_flags {
+                    self.save.rflags &= !RFLAGS_TF;
+                }
                 self.save.dr6 = dr6;
                 Exit::InterruptWindow
             }
@@ -103,17 +128,24 @@ impl Vmcb {
     }
 
     /// Before [`Vmcb::settle`]: has it give an NMI that waited for the end of another one's handler, as if its delivery had been
-    /// interrupted; `false` where that cannot be yet.
+    /// interrupted; `false` where that cannot be yet. `iret` is where the IRET stands that ends the handler.
     #[cold]
-    pub fn give_late_nmi(&mut self) -> bool {
-        // The IRET that ends the handler has run, unless it is the host that took the LP before.
+    pub fn give_late_nmi(&mut self, iret: u64) -> bool {
+        // It has run, unless it is the host that took the LP before.
         let c = &mut self.control;
-        if decode::is_hosts(c.exit_code) || c.exit_interrupt_info.again().valid() {
+        let before = decode::is_hosts(c.exit_code) && self.save.rip == iret;
+        if before || c.exit_interrupt_info.again().valid() {
             return false;
         }
         c.exit_interrupt_info = EventInfo::deliver(Event::Nmi);
         self.request_iret(true);
         true
+    }
+
+    /// Whether the next entry delivers an NMI.
+    #[must_use]
+    pub fn gives_nmi(&self) -> bool {
+        self.control.event_injection == EventInfo::deliver(Event::Nmi)
     }
 
     /// An instruction that was done for a guest that steps ends in #DB, like one that the processor does itself.
@@ -193,14 +225,46 @@ mod tests {
     fn a_late_nmi_is_given_once_the_handlers_iret_has_run() {
         let mut block = block(Features::default());
         let nmi = EventInfo::deliver(Event::Nmi);
+        block.save.rip = 0x1000;
         block.control.exit_code = exit_code::INTR;
-        assert!(!block.give_late_nmi());
+        assert!(!block.give_late_nmi(0x1000));
         block.control.exit_code = exit_code::CPUID;
         block.control.exit_interrupt_info = EventInfo::deliver(Event::Interrupt(0x31));
-        assert!(!block.give_late_nmi());
+        assert!(!block.give_late_nmi(0x1000));
         block.control.exit_interrupt_info = EventInfo::new();
-        assert!(block.give_late_nmi());
+        assert!(block.give_late_nmi(0x1000));
         assert_eq!(block.settle(&mut None), Exit::Cpuid);
+        assert_eq!(block.control.event_injection, nmi);
+        // The host, somewhere else.
+        block.control.exit_interrupt_info = EventInfo::new();
+        (block.control.exit_code, block.save.rip) = (exit_code::INTR, 0x2000);
+        assert!(block.give_late_nmi(0x1000));
+        assert_eq!(block.settle(&mut None), Exit::Host);
+        assert_eq!(block.control.event_injection, nmi);
+    }
+
+    #[test]
+    fn cpu_21_behind_the_iret_of_a_handler_the_guest_comes_back_for_the_nmi_that_waits() {
+        let (mut block, mut step) = (block(Features::default()), None);
+        let (dr6, nmi) = (block.save.dr6, EventInfo::deliver(Event::Nmi));
+        block.save.rip = 0x1000;
+        block.control.exit_code = exit_code::IRET;
+        assert_eq!(block.settle(&mut step), Exit::Host);
+        block.step_over_iret(&mut step);
+        assert_eq!(
+            (block.save.rflags, block.control.interrupt_shadow),
+            (0x102, 1)
+        );
+        // The IRET has loaded flags of a guest that steps from now on.
+        (block.control.exit_code, block.control.interrupt_shadow) = (0x41, 0);
+        (block.save.rip, block.save.rflags) = (0x2000, 0x302);
+        block.save.dr6 |= 1 << 14;
+        assert!(block.give_late_nmi(0x1000));
+        assert_eq!(block.settle(&mut step), Exit::InterruptWindow);
+        assert_eq!(
+            (block.save.rflags, block.save.dr6, step),
+            (0x302, dr6, None)
+        );
         assert_eq!(block.control.event_injection, nmi);
     }
 

@@ -14,6 +14,9 @@ use super::host;
 use crate::vp::extended::Extended;
 use crate::vp::{begins_anew, cpuid};
 
+/// Where no instruction stands: the address is not canonical.
+const NOWHERE: u64 = 1 << 63;
+
 /// A guest's NMI: the processor does not know by itself when the handler of an injected one has ended.
 #[derive(Clone, Copy, Eq, PartialEq)]
 enum Nmi {
@@ -23,8 +26,8 @@ enum Nmi {
     InService,
     /// The same, and another one waits.
     Waiting,
-    /// None in service; one waits for the next exit, after the IRET of the last handler has run.
-    Due,
+    /// None in service; one waits for the next exit, after the IRET of the last handler, which stands here, has run.
+    Due(u64),
 }
 
 /// A VP.
@@ -83,21 +86,38 @@ impl Svm {
             exit_code::INTR => entry::take_interrupt(),
             exit_code::IRET => {
                 self.block_mut().request_iret(false);
-                self.nmi = if self.nmi == Nmi::Waiting {
-                    Nmi::Due
-                } else {
-                    Nmi::Open
-                };
+                self.nmi = self.after_handler();
             }
             // An NMI was taken when GIF was set again; the others run on.
             _ => {}
         }
     }
 
+    /// The guest is about to end an NMI's handler.
+    fn after_handler(&mut self) -> Nmi {
+        if self.nmi != Nmi::Waiting {
+            return Nmi::Open;
+        }
+        // SAFETY: as in `block_mut`, which cannot be used beside `step`.
+        let block = unsafe { self.block.as_mut() };
+        block.step_over_iret(&mut self.step);
+        Nmi::Due(block.save.rip)
+    }
+
+    /// An exception goes before a late NMI, whose place it takes.
+    #[cold]
+    fn inject_exception(&mut self, event: Event) {
+        if self.block().gives_nmi() {
+            self.block_mut().request_iret(false);
+            self.nmi = Nmi::Due(NOWHERE);
+        }
+        self.block_mut().inject(event);
+    }
+
     fn inject_nmi(&mut self) {
         let busy = self.block().control.event_injection.valid();
         self.nmi = match self.nmi {
-            Nmi::Open if busy => Nmi::Due,
+            Nmi::Open if busy => Nmi::Due(NOWHERE),
             Nmi::Open => {
                 self.block_mut().inject(Event::Nmi);
                 self.block_mut().request_iret(true);
@@ -158,7 +178,9 @@ impl Vcpu for Svm {
     fn exit(&mut self) -> Exit {
         // SAFETY: as in `block_mut`, which cannot be used beside `nmi` and `step`.
         let block = unsafe { self.block.as_mut() };
-        if self.nmi == Nmi::Due && block.give_late_nmi() {
+        if let Nmi::Due(iret) = self.nmi
+            && block.give_late_nmi(iret)
+        {
             self.nmi = Nmi::InService;
         }
         let exit = block.settle(&mut self.step);
@@ -262,6 +284,7 @@ impl Vcpu for Svm {
     fn inject(&mut self, event: Event) {
         match event {
             Event::Nmi => self.inject_nmi(),
+            Event::Exception { .. } => self.inject_exception(event),
             other => self.block_mut().inject(other),
         }
     }
