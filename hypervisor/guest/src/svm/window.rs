@@ -52,8 +52,12 @@ impl Vmcb {
     }
 
     /// The same for an interrupt of this class. Where the task priority stands in the way, only the write of CR8 that may
-    /// end that is waited for: implementations differ in comparing the two when they are equal.
-    pub fn request_window_for(&mut self, class: u8) {
+    /// end that is waited for: implementations differ in comparing the two when they are equal. A step that is under way
+    /// ends as a window: to ask for one meanwhile would have the write leave again and again.
+    pub fn request_window_for(&mut self, class: u8, step: Option<&Step>) {
+        if step.is_some() && self.save.rflags & RFLAGS_TF != 0 {
+            return;
+        }
         if class > self.control.virtual_interrupt.task_priority() {
             self.request_window(true);
         } else {
@@ -83,27 +87,27 @@ impl Vmcb {
     /// The guest left before it wrote CR8: it does so now, alone in an interrupt shadow, and comes back by a single step.
     fn step_over_write(&mut self, step: &mut Option<Step>) {
         self.request_window(false);
-        *step = Some(self.begin_step(false));
+        self.step_over(step, false);
     }
 
     /// The guest left before the IRET that ends an NMI handler, and another NMI waits: it comes back as soon as the IRET has
     /// run. Nothing else would make it leave, where it goes on without exits of its own.
     #[cold]
     pub fn step_over_iret(&mut self, step: &mut Option<Step>) {
-        if step.is_none() {
-            *step = Some(self.begin_step(true));
-        }
+        self.step_over(step, true);
     }
 
-    fn begin_step(&mut self, loads_flags: bool) -> Step {
-        self.control.interrupt_shadow |= SHADOW;
+    fn step_over(&mut self, step: &mut Option<Step>, loads_flags: bool) {
         let (dr6, trap) = (self.save.dr6, self.save.rflags & RFLAGS_TF != 0);
-        self.save.rflags |= RFLAGS_TF;
-        Step {
+        // One that is under way goes on as this one: an NMI came before its instruction had run. The flag is then ours.
+        let step = step.get_or_insert(Step {
             dr6,
             trap,
             loads_flags,
-        }
+        });
+        step.loads_flags &= loads_flags;
+        self.control.interrupt_shadow |= SHADOW;
+        self.save.rflags |= RFLAGS_TF;
     }
 
     /// A debug exception: the end of our step, unless the guest stepped as well.
@@ -273,7 +277,7 @@ mod tests {
         let (mut block, mut step) = (block(Features::default()), None);
         let dr6 = block.save.dr6;
         block.set_task_priority(5);
-        block.request_window_for(5);
+        block.request_window_for(5, None);
         assert_eq!(
             (
                 block.control.intercept_cr,
@@ -288,13 +292,24 @@ mod tests {
             (0, 1)
         );
         assert_eq!(block.save.rflags, 0x102);
+        // The interrupt still waits, and so it does when the host takes the LP before the guest has written.
+        for exit_code in [0x18, exit_code::INTR] {
+            block.control.exit_code = exit_code;
+            assert_eq!(block.settle(&mut step), Exit::Host);
+            block.request_window_for(5, step.as_ref());
+            assert_eq!(block.control.intercept_cr, 0);
+        }
+        // An NMI's handler in between writes CR8 as well.
+        block.control.exit_code = 0x18;
+        assert_eq!(block.settle(&mut step), Exit::Host);
+        assert_eq!(block.save.rflags, 0x102);
         // The step.
         (block.control.exit_code, block.control.interrupt_shadow) = (0x41, 0);
         block.save.dr6 |= 1 << 14;
         block.set_task_priority(3);
         assert_eq!(block.settle(&mut step), Exit::InterruptWindow);
         assert_eq!((block.save.rflags, block.save.dr6, step), (2, dr6, None));
-        block.request_window_for(5);
+        block.request_window_for(5, step.as_ref());
         assert!(block.control.virtual_interrupt.pending());
     }
 

@@ -278,7 +278,9 @@ impl Vcpu for Svm {
     }
 
     fn request_window_for(&mut self, class: u8) {
-        self.block_mut().request_window_for(class);
+        // SAFETY: as in `block_mut`, which cannot be used beside `step`.
+        let block = unsafe { self.block.as_mut() };
+        block.request_window_for(class, self.step.as_ref());
     }
 
     fn inject(&mut self, event: Event) {

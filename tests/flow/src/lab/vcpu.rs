@@ -214,7 +214,7 @@ impl Vcpu for HostVcpu {
     }
 
     fn request_window_for(&mut self, class: u8) {
-        self.block.request_window_for(class);
+        self.block.request_window_for(class, None);
     }
 
     fn inject(&mut self, event: Event) {
