@@ -20,7 +20,7 @@ pub struct Scenario {
     pub control_of: Option<&'static str>,
     /// Whether it needs neither an IOMMU, nor a device, nor the emulator's own eyes: it runs on every emulator.
     pub anywhere: bool,
-    /// Whether it runs in Bochs alone: QEMU's translation does not show what it looks for, or has not been seen to.
+    /// Whether it runs in Bochs alone: QEMU's translation does not show what it looks for.
     pub bochs_alone: bool,
     /// Whether it belongs to the few that run on every processor model of Bochs with every number of processors.
     pub smoke: bool,

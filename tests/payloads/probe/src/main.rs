@@ -11,7 +11,7 @@
 //! - Registers with values that they may not have, each beside its control: `x2apic`, `own-apic` (CPU-02), `registers` (with
 //!   `all`), `own-registers` (CPU-04), `filtered`, `unfiltered` (CPU-05), `addresses` (with `all`), `own-addresses` (CPU-20).
 //! - Exceptions: `returns`, `good-returns` (CPU-07), `alignment`, `alignment-storm` (CPU-08), `steps`, `debug-storm`,
-//!   `shadows` (CPU-10), `ring-3`, `ring-3-allowed` (HC-15). The storms do not come back.
+//!   `shadows` (CPU-10), `ring-3` (`but-wbinvd`), `ring-3-allowed` (HC-15). The storms do not come back.
 //! - Two VPs (`vps=2`): `init-running`, `start-up-running` (CPU-11), `real-interrupts`, `task-switch` (CPU-15), `nmi-storm`,
 //!   `nmi` (CPU-21), `commands` (INT-22), `wake` (INT-20), `cpuid-everywhere` (CPU-06). `nowhere` (CPU-11), `windows`.
 //! - `strings`, `string-line` (CPU-14), `apic-errors` (CPU-17), `waits` (CPU-28), `unmapped`, `mapped` (CPU-30).

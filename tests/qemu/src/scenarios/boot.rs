@@ -4,7 +4,8 @@ use anyhow::{Result, ensure};
 
 use std::time::{Duration, Instant};
 
-use crate::config::{Config, Iommu, Watched};
+use super::bare;
+use crate::config::{Config, Watched};
 use crate::machine::Machine;
 use crate::scenario::Scenario;
 use crate::trace;
@@ -38,13 +39,9 @@ pub fn scenarios() -> Vec<Scenario> {
         .anywhere()
         .counted()
         .smoke(),
-        Scenario::new(
-            "boot_without_iommu",
-            Config::default().iommu(Iommu::None),
-            |machine| answers(machine, 2),
-        )
-        .anywhere()
-        .counted(),
+        Scenario::new("boot_without_iommu", bare(), |machine| answers(machine, 2))
+            .anywhere()
+            .counted(),
     ]
 }
 

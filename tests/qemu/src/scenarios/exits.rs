@@ -4,9 +4,8 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 
-use super::full;
 use super::lifecycle::balance;
-use super::processor::{PAYLOAD, beats, beside_a_heart, heartbeat};
+use super::processor::{PAYLOAD, beats, beside_a_heart, heartbeat, probe};
 use crate::child::Child;
 use crate::machine::Machine;
 use crate::scenario::Scenario;
@@ -15,11 +14,6 @@ use crate::scenario::Scenario;
 const LIVES: u32 = 10;
 
 pub fn scenarios() -> Vec<Scenario> {
-    let probe = |name, run| {
-        Scenario::new(name, full(), run)
-            .payload(PAYLOAD)
-            .in_bochs_alone()
-    };
     vec![
         probe("cpu_14_strings_of_a_port", |m| beside_a_heart(m, "strings")),
         probe("cpu_14_control_line_by_one_instruction", |m| {

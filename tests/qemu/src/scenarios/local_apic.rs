@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 
-use super::full;
+use super::bare;
 use super::processor::{beats, heartbeat};
 use crate::child::{Child, Order};
 use crate::machine::Machine;
@@ -16,7 +16,7 @@ const PAYLOAD: &str = "xapic.elf";
 const PATIENCE: Duration = Duration::from_secs(60);
 
 pub fn scenarios() -> Vec<Scenario> {
-    let on = |name, run| Scenario::new(name, full(), run).payload(PAYLOAD).anywhere();
+    let on = |name, run| Scenario::new(name, bare(), run).payload(PAYLOAD).anywhere();
     vec![
         on("xapic_two_vps_talk_and_keep_time", |m| {
             good(m, "pair alone forms")

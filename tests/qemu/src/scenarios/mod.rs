@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::config::{Config, DeviceKind, Network};
+use crate::config::{Config, DeviceKind, Iommu, Network};
 use crate::scenario::Scenario;
 
 mod boot;
@@ -61,6 +61,12 @@ pub fn full() -> Config {
         .device(DeviceKind::Edu, Network::Unplugged)
         .device(DeviceKind::Igb, Network::Wire)
         .device(DeviceKind::E1000e, Network::Wire)
+}
+
+/// The machine of what is about processors and memory alone: without IOMMU and devices, so that in QEMU it runs once and not
+/// beside each kind of IOMMU.
+pub fn bare() -> Config {
+    Config::default().iommu(Iommu::None)
 }
 
 /// The first edu device of [`full`].

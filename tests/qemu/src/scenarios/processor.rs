@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 
-use super::full;
+use super::bare;
 use crate::bochs::Processor;
 use crate::child::{Child, Order};
 use crate::machine::Machine;
@@ -19,7 +19,6 @@ const LATEST: u64 = 1_500_000;
 const LATEST_UNPREEMPTED: u64 = 4 * LATEST;
 
 pub fn scenarios() -> Vec<Scenario> {
-    let probe = |name, run| Scenario::new(name, full(), run).payload(PAYLOAD).anywhere();
     let control = |name, of| probe(name, heart).control_of(of);
     vec![
         probe("cpu_01_model_specific_registers", |m| {
@@ -56,6 +55,11 @@ pub fn scenarios() -> Vec<Scenario> {
         probe("interrupts_to_a_vp_that_runs", to_one_that_runs).smoke(),
         probe("timers_and_clocks", |m| beside_a_heart(m, "timer clock")).smoke(),
     ]
+}
+
+/// A scenario that judges the probe, and needs no more than processors and memory.
+pub fn probe(name: &'static str, run: fn(&mut Machine) -> Result<()>) -> Scenario {
+    Scenario::new(name, bare(), run).payload(PAYLOAD).anywhere()
 }
 
 /// A sibling that ticks on an LP.

@@ -2,19 +2,13 @@
 
 use anyhow::{Result, ensure};
 
-use super::full;
-use super::processor::{PAYLOAD, beside_a_heart};
+use super::processor::{PAYLOAD, beside_a_heart, probe};
 use crate::bochs::Processor;
 use crate::child::Child;
 use crate::machine::Machine;
 use crate::scenario::Scenario;
 
 pub fn scenarios() -> Vec<Scenario> {
-    let probe = |name, run| {
-        Scenario::new(name, full(), run)
-            .payload(PAYLOAD)
-            .in_bochs_alone()
-    };
     vec![
         probe("cpu_02_x2apic_range", |m| beside_a_heart(m, "x2apic")),
         probe("cpu_02_control_own_registers", |m| {

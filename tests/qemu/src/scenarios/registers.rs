@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
-use super::full;
+use super::bare;
 use crate::bochs::Processor;
 use crate::machine::Machine;
 use crate::scenario::Scenario;
@@ -37,7 +37,7 @@ const ROUNDS: u32 = 32;
 const ENTRY_TIME: Duration = Duration::from_secs(10);
 
 pub fn scenarios() -> Vec<Scenario> {
-    let scenario = |name, run| Scenario::new(name, full(), run).anywhere();
+    let scenario = |name, run| Scenario::new(name, bare(), run).anywhere();
     vec![
         scenario("cpu_16_random_register_sets", random_sets),
         scenario("cpu_16_control_sound_register_sets", sound_sets)

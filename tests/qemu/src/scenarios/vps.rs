@@ -4,18 +4,12 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 
-use super::full;
-use super::processor::{PAYLOAD, beats, beside_a_heart, heartbeat, stops};
+use super::processor::{PAYLOAD, beats, beside_a_heart, heartbeat, probe, stops};
 use crate::child::{Child, Order};
 use crate::machine::Machine;
 use crate::scenario::Scenario;
 
 pub fn scenarios() -> Vec<Scenario> {
-    let probe = |name, run| {
-        Scenario::new(name, full(), run)
-            .payload(PAYLOAD)
-            .in_bochs_alone()
-    };
     vec![
         probe("cpu_06_every_vp_is_told_the_same", |m| {
             two_vps(m, "cpuid-everywhere")
