@@ -191,6 +191,10 @@ impl kernel::Machine for Machine {
         }
     }
 
+    fn nmis(&self, lp: LpIndex) -> u64 {
+        per_lp::get(lp).map_or(0, |lp| lp.nmis.load(Ordering::Relaxed))
+    }
+
     fn facts(&self) -> Facts {
         Facts {
             boot_ticks: BOOT_TICKS.load(Ordering::Relaxed),

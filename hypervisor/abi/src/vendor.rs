@@ -56,8 +56,8 @@ structures! {
         slice_us: u32,
         /// Frames of the hypervisor's own reserve that are free.
         reserve_free: u64,
-        /// Zero.
-        reserved: u64,
+        /// NMIs that the LP has taken.
+        nmis: u64,
     }
     /// Input of VendorWriteConfig.
     WriteConfig: 24 {

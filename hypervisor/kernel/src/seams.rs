@@ -70,6 +70,8 @@ pub trait Machine: Sized + Sync + 'static {
     fn program_pin(&self, io_apic: u8, pin: u8, entry: u64);
     /// Masks a pin.
     fn mask_pin(&self, io_apic: u8, pin: u8);
+    /// NMIs that this LP has taken so far.
+    fn nmis(&self, lp: LpIndex) -> u64;
     /// Facts for VendorSystemInfo that only the machine knows.
     fn facts(&self) -> Facts;
 }

@@ -29,7 +29,8 @@ pub fn lps<M: Machine>(agent: &Agent<M>) -> Result<Reply, Failure> {
                 .with("vps", info.vps)
                 .with("hypercalls", counters.hypercalls)
                 .with("interrupts", counters.device_interrupts)
-                .with("preemptions", counters.preemptions),
+                .with("preemptions", counters.preemptions)
+                .with("nmis", info.nmis),
         );
     }
     let info = vendor::system(&agent.machine, 0)

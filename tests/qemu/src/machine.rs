@@ -363,9 +363,7 @@ impl Machine {
     /// A register of 4 bytes at a physical address.
     pub fn register(&self, address: u64) -> Result<u32> {
         let line = format!("xp /1wx {address:#x}");
-        let arguments = serde_json::json!({ "command-line": line });
-        let answer = self.monitor()?.call("human-monitor-command", arguments)?;
-        let text = answer.as_str().unwrap_or_default();
+        let text = self.monitor()?.human(&line)?;
         let digits = text.rsplit("0x").next().unwrap_or_default().trim();
         u32::from_str_radix(digits, 16).with_context(|| format!("{line}: {text}"))
     }

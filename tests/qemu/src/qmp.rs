@@ -46,6 +46,13 @@ impl Qmp {
         }
     }
 
+    /// Carries out a line of the monitor for persons; what it says.
+    pub fn human(&mut self, line: &str) -> Result<String> {
+        let arguments = json!({ "command-line": line });
+        let answer = self.call("human-monitor-command", arguments)?;
+        Ok(answer.as_str().unwrap_or_default().to_string())
+    }
+
     fn read(&mut self) -> Result<Value> {
         let mut line = String::new();
         let count = self

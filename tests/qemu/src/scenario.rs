@@ -28,6 +28,8 @@ pub struct Scenario {
     pub counted: bool,
     /// Whether it must have a machine to itself, neither used before nor after.
     pub alone: bool,
+    /// Whether the machine must have stopped at its end, with last words.
+    pub stops: bool,
     /// Whether it sees to the boot itself: it gets a machine that has only been started.
     pub unready: bool,
     /// The test.
@@ -48,6 +50,7 @@ impl Scenario {
             smoke: false,
             counted: false,
             alone: false,
+            stops: false,
             unready: false,
             run,
         }
@@ -78,6 +81,12 @@ impl Scenario {
     /// The same as the positive control of a hostile scenario.
     pub fn control_of(mut self, hostile: &'static str) -> Self {
         self.control_of = Some(hostile);
+        self
+    }
+
+    /// The same, which must stop its machine.
+    pub fn stops(mut self) -> Self {
+        self.stops = true;
         self
     }
 

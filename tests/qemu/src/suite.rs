@@ -215,7 +215,7 @@ fn attempt(scenario: &Scenario, pool: &Pool) -> Result<()> {
         pool.borrow(&scenario.config, scenario.alone)?
     };
     let outcome = (scenario.run)(&mut machine);
-    let outcome = outcome.and_then(|()| sound(&machine, scenario.unready));
+    let outcome = outcome.and_then(|()| sound(&machine, scenario));
     if let Err(error) = outcome {
         let kept = machine.keep_log(&pool.kit().logs, &label(scenario));
         return Err(error.context(kept));
@@ -226,12 +226,15 @@ fn attempt(scenario: &Scenario, pool: &Pool) -> Result<()> {
     Ok(())
 }
 
-/// A scenario never passes on a machine whose hypervisor or root agent gave up.
-fn sound(machine: &Machine, unready: bool) -> Result<()> {
-    if let Some(line) = machine.panic_line() {
-        bail!("the machine panicked: {line}");
+/// A scenario never passes on a machine whose hypervisor or root agent gave up, unless that is what it wants.
+fn sound(machine: &Machine, scenario: &Scenario) -> Result<()> {
+    match (machine.panic_line(), scenario.stops) {
+        (Some(line), false) => bail!("the machine panicked: {line}"),
+        (None, true) => bail!("the machine did not stop"),
+        (Some(_), true) => return Ok(()),
+        (None, false) => {}
     }
-    if unready {
+    if scenario.unready {
         return Ok(());
     }
     machine

@@ -65,7 +65,7 @@ impl<M: Machine> Kernel<M> {
                     .count() as u32,
                 slice_us: crate::SLICE_US as u32,
                 reserve_free,
-                reserved: 0,
+                nmis: self.machine.nmis(LpIndex(input.index as u16)),
             },
         );
         Ok(Outcome::Done)

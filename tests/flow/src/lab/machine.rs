@@ -155,6 +155,11 @@ impl Machine for HostMachine {
 
     fn mask_pin(&self, _io_apic: u8, _pin: u8) {}
 
+    fn nmis(&self, _lp: LpIndex) -> u64 {
+        // Nothing here sends one.
+        0
+    }
+
     fn facts(&self) -> Facts {
         Facts::default()
     }

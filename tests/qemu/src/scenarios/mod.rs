@@ -17,6 +17,7 @@ mod interrupts;
 mod left_running;
 mod lifecycle;
 mod local_apic;
+mod machine_events;
 mod memory;
 mod network;
 mod processor;
@@ -49,6 +50,7 @@ pub fn all() -> Vec<Scenario> {
         exceptions::scenarios(),
         vps::scenarios(),
         exits::scenarios(),
+        machine_events::scenarios(),
         firmware::scenarios(),
     ]
     .concat()
