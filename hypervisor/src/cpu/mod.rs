@@ -13,6 +13,7 @@ pub mod stack;
 pub mod start_up;
 
 use x86_64::instructions::{hlt, interrupts};
+use x86_64::registers::control::{Cr4, Cr4Flags};
 
 use per_lp::Lp;
 
@@ -36,8 +37,15 @@ pub fn start_this_processor(lp: &'static Lp) {
     gdt::load(lp);
     idt::load();
     per_lp::set_current(lp);
+    let_machine_checks_come();
     apic::start();
     lp.check_in();
+}
+
+/// Where CR4.MCE is clear, as firmware may leave it, a machine check shuts the processor down without a word (CPU-22).
+fn let_machine_checks_come() {
+    // SAFETY: the IDT has a gate for it, with a stack of its own. Every processor with long mode has the bit.
+    unsafe { Cr4::update(|cr4| cr4.insert(Cr4Flags::MACHINE_CHECK_EXCEPTION)) };
 }
 
 /// Sleeps until an interrupt has been taken; returns with interrupts closed. One that came before is not slept over,
