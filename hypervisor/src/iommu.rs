@@ -11,6 +11,7 @@ use iommu::{
     Clock, Description, Dialect, FrameSource, ProbeError, Registers, TableMemory, Unit, UnitMemory,
     WideMemory,
 };
+use kernel::memory::Pool;
 use topology::{Problem, Reason, Remapping, Topology, UnitKind};
 
 use crate::config_space::{self, Config};
@@ -18,11 +19,13 @@ use crate::cpu::apic::vector;
 use crate::cpu::{clock, per_lp};
 use crate::facts::Facts;
 use crate::memory::{self, physical_of};
-use crate::mmio;
+use crate::{mmio, platform};
 
 const FRAME: usize = 4096;
 /// Enough of a register block to ask how long it is.
 const FIRST_BYTES: u64 = 4096;
+/// Frames for the tables of memory that firmware reserved for devices: bounds what of it is mapped.
+const RESERVED_FRAMES: u16 = 128;
 
 /// The machine, as the device crate sees it.
 pub struct DeviceSeams;
@@ -212,12 +215,8 @@ fn parts(unit: Unit<UnitHardware>) -> Option<UnitParts<UnitHardware>> {
     Some(UnitParts { unit, memory })
 }
 
-/// Walks the machine's devices and takes over every unit, with everything blocked.
-pub fn start(
-    facts: &Facts,
-    tables: &crate::acpi_tables::Tables,
-    fault_target: ApicId,
-) -> (Topology, Devices<DeviceSeams>) {
+/// Walks the machine's devices, and takes out what cannot be trusted.
+pub fn walk(facts: &Facts, tables: &crate::acpi_tables::Tables) -> Topology {
     config_space::start(facts, tables.find(b"MCFG"));
     let (dmar, ivrs) = (dmar(tables), ivrs(tables));
     let remapping = match (&dmar, &ivrs) {
@@ -229,11 +228,22 @@ pub fn start(
         log::warn!("firmware describes no IOMMU: no device will be assigned");
     }
     let mut topology = topology::discover(&mut Config, config_space::buses(), remapping);
-    report(&topology);
     judge(facts, &mut topology, dmar.as_ref());
+    topology
+}
+
+/// Takes over every unit, with everything blocked but memory that firmware reserved for a device and may.
+pub fn start(
+    facts: &Facts,
+    platform: &platform::Platform,
+    topology: &mut Topology,
+    fault_target: ApicId,
+) -> Devices<DeviceSeams> {
+    judge_reserved(facts, platform, topology);
+    report(topology);
     let boot = Boot {
-        topology: &topology,
-        units: probe(facts, &topology),
+        topology,
+        units: probe(facts, topology),
         tables: Tables,
         config: Config,
         lps: per_lp::count() as u16,
@@ -241,6 +251,7 @@ pub fn start(
         capacities: Capacities::default(),
     };
     let mut devices = Devices::new(boot, &mut BootFrames);
+    keep_reserved(topology, &mut devices);
     if let Err(error) = devices.set_fault_interrupt(fault_target, vector::IOMMU_FAULT) {
         log::warn!("faults of an IOMMU unit are found only when somebody looks: {error}");
     }
@@ -249,7 +260,32 @@ pub fn start(
         topology.units.len(),
         topology.functions.len()
     );
-    (topology, devices)
+    devices
+}
+
+/// Leaves of the memory that firmware reserves for devices what its memory map reserves, registers excluded.
+fn judge_reserved(facts: &Facts, platform: &platform::Platform, topology: &mut Topology) {
+    let registers: [&[Extent]; 3] = [&platform.kept, &platform.ecam, &platform.windows];
+    topology.judge_reserved(|start, bytes| {
+        let extent = Extent::new(start.as_u64(), bytes);
+        handoff::is_reserved(facts.ranges, &registers, extent)
+    });
+}
+
+/// Gives devices the memory that firmware reserved for them. The tables get a bounded part of the boot heap, in the kind of pool
+/// that partitions have.
+fn keep_reserved(topology: &Topology, devices: &mut Devices<DeviceSeams>) {
+    if topology.reserved.iter().all(|it| it.range.is_none()) {
+        return;
+    }
+    let mut pool = Pool::new();
+    if let Some(first) = boot_frames(RESERVED_FRAMES) {
+        pool.add_run(&Tables, first, RESERVED_FRAMES.into());
+    }
+    let left_out = devices.keep_reserved(topology, &mut pool.source(&Tables));
+    if left_out != 0 {
+        log::warn!("{left_out} groups of devices lose the memory that firmware reserved for them");
+    }
 }
 
 /// Says what the walk found wrong, each once: firmware repeats itself.

@@ -49,8 +49,9 @@ fn boot(facts: &'static Facts) -> ! {
     io_apic::start(facts, tables.find(b"APIC"));
     cpu::start_up::start_all(facts, &tables, boot_lp);
     memory::drop_identity_map(facts);
-    let (topology, devices) = iommu::start(facts, &tables, boot_lp.apic_id);
+    let mut topology = iommu::walk(facts, &tables);
     let platform = platform::find(facts, &tables, &topology);
+    let devices = iommu::start(facts, &platform, &mut topology, boot_lp.apic_id);
     let info = root_info::write(facts, &tables, &platform);
     let kernel = run::make_kernel(facts, &platform, topology, devices);
     run::make_root(facts, kernel, info);

@@ -12,7 +12,7 @@ mod module;
 mod range;
 
 pub use module::{Module, NAME_BYTES, NO_MODULE};
-pub use range::{Extent, Kind, Range};
+pub use range::{Extent, Kind, Range, is_reserved};
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 

@@ -162,6 +162,27 @@ impl Range {
     }
 }
 
+/// Whether an extent is whole pages that firmware reserved to the last one: it is not empty and wraps nowhere, and all of it lies in
+/// ranges of [`Kind::Reserved`], which may follow each other, and outside of what is `kept` for registers. `ranges` are sorted and
+/// do not overlap.
+#[must_use]
+pub fn is_reserved(ranges: &[Range], kept: &[&[Extent]], extent: Extent) -> bool {
+    let Some(end) = extent.start.checked_add(extent.len) else {
+        return false;
+    };
+    let mut reached = extent.start;
+    for range in ranges {
+        if range.kind() == Kind::Reserved && range.start <= reached {
+            reached = reached.max(range.end());
+        }
+    }
+    let hit = |list: &&[Extent]| list.iter().any(|it| it.overlaps(extent));
+    (extent.start | extent.len) & 0xfff == 0
+        && !extent.is_empty()
+        && reached >= end
+        && !kept.iter().any(hit)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -181,5 +202,56 @@ mod tests {
         assert!(low.overlaps(Extent::new(0x1fff, 1)));
         assert!(!low.overlaps(Extent::new(0x1800, 0)));
         assert!(!Extent::new(u64::MAX, 9).contains(0));
+    }
+
+    /// RAM, two reserved ranges that touch, a gap, reserved with registers in it.
+    fn map() -> [Range; 4] {
+        [
+            Range::new(0x1000, 0x3000, Kind::Usable),
+            Range::new(0x4000, 0x2000, Kind::Reserved),
+            Range::new(0x6000, 0x1000, Kind::Reserved),
+            Range::new(0x9000, 0x6000, Kind::Reserved),
+        ]
+    }
+
+    #[test]
+    fn fw_04_reserved_is_what_the_map_says_of_every_page() {
+        let kept = [Extent::new(0xb000, 0x1000)];
+        let reserved = |start, len| is_reserved(&map(), &[&[], &kept], Extent::new(start, len));
+        // Every range of whole pages there is, by the page.
+        for start in 0..20_u64 {
+            for pages in 0..20 {
+                let page = |page: u64| matches!(page, 4..=6 | 9 | 10 | 12..=14);
+                let all = pages != 0 && (start..start + pages).all(page);
+                let found = reserved(start << 12, pages << 12);
+                assert_eq!(found, all, "{pages} pages from page {start}");
+            }
+        }
+        assert!(reserved(0x4000, 0x1000));
+        for (start, len) in [
+            (0x4001, 0x1000),
+            (0x4000, 0xfff),
+            (0x4800, 0x800),
+            (0x4000, u64::MAX),
+            (0x4000, 0xffff_ffff_ffff_c000),
+            (0, u64::MAX),
+            (0, !0xfff),
+            (!0xfff, 0x1000),
+        ] {
+            assert!(!reserved(start, len), "{start:#x} {len:#x}");
+        }
+    }
+
+    #[test]
+    fn fw_04_no_kind_but_one_is_reserved() {
+        for number in 0..=12 {
+            let range = Range {
+                kind: number,
+                ..Range::new(0x4000, 0x1000, Kind::Usable)
+            };
+            let found = is_reserved(&[range], &[], range.extent());
+            // What has no number of its own counts as reserved.
+            assert_eq!(found, matches!(number, 0 | 7 | 12), "kind {number}");
+        }
     }
 }

@@ -221,7 +221,7 @@ structures! {
     }
     /// Output of VendorDomainInfo.
     DomainInfo: 40 {
-        /// Owner.
+        /// Owner; 0 for the hypervisor's own, which map what firmware reserved for devices.
         partition: u64,
         /// Id that the owner chose.
         id: u32,

@@ -341,6 +341,7 @@ fn groups(topology: &Topology, devices: &[Device]) -> Box<[Group]> {
         Group {
             members: members.map(|(_, number)| number).collect(),
             requesters: requesters(topology, devices.iter().filter(of)),
+            reserved: None,
         }
     };
     (0..topology.groups.len()).map(make).collect()

@@ -45,6 +45,12 @@ impl DomainName {
             id: DomainId::Numbered(id),
         }
     }
+
+    /// A reserved domain: the hypervisor's own, which no call can name because no partition has it. It maps memory that firmware
+    /// reserved, for devices that are in it while they are blocked.
+    pub(crate) const fn reserved(id: u32) -> Self {
+        Self::numbered(PartitionId::INVALID, id)
+    }
 }
 
 /// A domain.
@@ -165,7 +171,11 @@ impl<P: Platform> Devices<P> {
         Ok(())
     }
 
-    fn create(&mut self, name: DomainName, pool: &mut impl FrameSource) -> Result<(), Error> {
+    pub(crate) fn create(
+        &mut self,
+        name: DomainName,
+        pool: &mut impl FrameSource,
+    ) -> Result<(), Error> {
         let (dialect, geometry) = self.domains.common.ok_or(Error::NoHardware)?;
         if self.domains.index.find(name).is_some() {
             return Err(Error::DomainExists(name));
@@ -237,7 +247,7 @@ impl<P: Platform> Devices<P> {
         }
     }
 
-    fn delete(
+    pub(crate) fn delete(
         &mut self,
         slot: u16,
         pool: &mut impl FrameSource,

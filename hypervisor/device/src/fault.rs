@@ -181,7 +181,9 @@ impl<P: Platform> Devices<P> {
         report.device = device.id;
         report.partition = Some(device.owner);
         let (group, state) = (device.group, device.state);
-        if spent && matches!(state, DeviceState::Attached(_)) {
+        if !matches!(state, DeviceState::Attached(_)) {
+            self.quiet_reserved(group, unit, &fault, spent);
+        } else if spent {
             // A unit that fails at this has been dealt with, the device with it.
             let _ = self.leave_domain(group);
             report.blocked = true;

@@ -13,6 +13,7 @@
 //! | `interrupt` | device interrupts, both halves always together (invariants 2, 4) |
 //! | `remapping` | the hardware half of them |
 //! | `software` | the software half: one load |
+//! | `reserved` | what firmware reserved for a device, which it keeps while it is blocked (invariants 1, 3) |
 //! | `release` | the end of a partition, in slices |
 //! | `fault` | faults, their budget, and units that stop answering (invariant 9) |
 //! | `inventory` | listing, for the root |
@@ -32,6 +33,7 @@ mod mapping;
 mod ownership;
 mod release;
 mod remapping;
+mod reserved;
 mod software;
 mod store;
 mod units;

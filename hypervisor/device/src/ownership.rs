@@ -6,7 +6,8 @@
 //!       '------------------detach (from both)----------'--------------------------'
 //! ```
 //!
-//! Only in `Attached` may a device master the bus. A group moves as one (invariant 5).
+//! Only in `Attached` may a device master the bus, but for one that firmware reserved memory for: see `reserved`. A group moves as
+//! one (invariant 5).
 
 use alloc::boxed::Box;
 
@@ -75,6 +76,8 @@ pub(crate) struct Group {
     pub(crate) members: Box<[u16]>,
     /// Every requester id of a member, with its unit.
     pub(crate) requesters: Box<[(u16, RequesterId)]>,
+    /// Slot of the reserved domain that it is in while it is blocked; most have none.
+    pub(crate) reserved: Option<u16>,
 }
 
 /// Sets or clears bus mastering of one function.
@@ -428,8 +431,8 @@ impl<P: Platform> Devices<P> {
         self.hold_interrupts(group, true)
     }
 
-    /// Blocks the first `count` requester ids of a group.
-    fn block_requesters(&mut self, group: usize, count: usize) -> Result<(), Error> {
+    /// Blocks the first `count` requester ids of a group: all that they may still reach is what firmware reserved for them.
+    pub(crate) fn block_requesters(&mut self, group: usize, count: usize) -> Result<(), Error> {
         for at in 0..count {
             let requester = self.groups.get(group).and_then(|it| it.requesters.get(at));
             let Some(&(unit, requester)) = requester else {
@@ -439,6 +442,10 @@ impl<P: Platform> Devices<P> {
                 it.block(requester)
                     .map_err(|error| Error::from_unit(unit, error))
             });
+            let blocked = match self.groups.get(group).and_then(|it| it.reserved) {
+                Some(slot) if blocked.is_ok() => self.enter_one(group, at, slot),
+                _ => blocked,
+            };
             if let Err(error) = blocked {
                 // Whatever the reason: a device that could not be blocked is contained with all behind its unit.
                 self.fail_unit(unit);

@@ -20,6 +20,11 @@ impl<T> Slots<T> {
         }
     }
 
+    /// Slots there are, used or not.
+    pub(crate) const fn capacity(&self) -> usize {
+        self.slots.len()
+    }
+
     /// The number that [`Self::insert`] would use.
     pub(crate) fn next(&self) -> Option<u16> {
         self.free.front().copied()

@@ -321,6 +321,18 @@ impl<H: Hardware> Unit<H> {
         }
     }
 
+    /// Stops recording the memory faults of a requester until it is attached or blocked anew. For a blocked one
+    /// [`Self::take_fault`] does it by itself.
+    ///
+    /// # Errors
+    /// [`Error::State`], [`Error::UnitFailed`].
+    pub fn silence(&mut self, requester: RequesterId) -> Result<(), Error> {
+        match &mut self.0 {
+            Arm::Vtd(unit) => unit.silence(requester),
+            Arm::Amdvi(unit) => unit.silence(requester),
+        }
+    }
+
     /// Takes the oldest recorded fault. A blocked requester whose fault is taken is suppressed from then on, until it is attached
     /// again. Poll also without an interrupt: one may get lost.
     ///

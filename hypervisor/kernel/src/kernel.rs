@@ -122,11 +122,7 @@ impl<M: Machine> Kernel<M> {
     fn fill_reserve(&self, cell: &PartitionCell, reserve: &[(Spa, u64)]) {
         let mut root = cell.body.lock();
         for &(first, pages) in reserve {
-            for page in first.page()..first.page() + pages {
-                if let Some(frame) = Spa::from_page(page) {
-                    root.pool.add(self.machine.tables(), frame);
-                }
-            }
+            root.pool.add_run(self.machine.tables(), first, pages);
         }
     }
 

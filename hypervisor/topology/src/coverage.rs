@@ -147,6 +147,8 @@ impl Topology {
         self.problems.extend(range.err().map(Problem::Table));
         self.reserved.push(ReservedRange {
             range: range.ok(),
+            read: true,
+            write: true,
             owners,
         });
         Ok(())

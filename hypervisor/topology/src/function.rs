@@ -61,6 +61,8 @@ pub struct Function {
     pub unit: Option<usize>,
     /// Whether firmware reserves memory for it (RMRR).
     pub rmrr: bool,
+    /// Whether firmware left its bus mastering on. It is off since the walk.
+    pub mastering: bool,
     /// Why it may not be assigned; `None`: it may.
     pub unassignable: Option<Reason>,
 }

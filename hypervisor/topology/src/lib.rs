@@ -19,6 +19,7 @@ pub mod guard;
 mod isolation;
 mod quiet;
 mod reason;
+mod reserved;
 mod sharing;
 mod snapshot;
 #[cfg(test)]
@@ -34,6 +35,7 @@ pub use function::{
 };
 pub use quiet::rest;
 pub use reason::Reason;
+pub use reserved::MOST_RESERVED;
 pub use topology::{
     Group, Problem, ReservedRange, SpecialDevice, SpecialKind, Topology, Unit, UnitKind,
 };

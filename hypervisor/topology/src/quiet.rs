@@ -31,6 +31,7 @@ pub(crate) fn function<C: ConfigSpace>(config: &mut C, function: &mut Function) 
     }
     let id = function.id;
     if function.header == Header::Device {
+        function.mastering = config.read16(id, COMMAND) & BUS_MASTER != 0;
         clear(config, id, Some(COMMAND), BUS_MASTER);
         clear(
             config,

@@ -68,6 +68,7 @@ fn blank(id: DeviceId, vendor: u16, device: u16, parent: Option<usize>) -> Funct
         group: 0,
         unit: None,
         rmrr: false,
+        mastering: false,
         unassignable: None,
     }
 }

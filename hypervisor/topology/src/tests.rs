@@ -128,6 +128,7 @@ fn the_walk_puts_devices_to_rest_and_turns_access_control_on() {
     let topology = discover(&mut machine, [ALL], None);
     let function = &topology.functions[0];
     assert!(function.flr && function.sriov.is_some() && function.ats == Some(0x140));
+    assert!(function.mastering, "what firmware left on is known");
     assert_eq!(function.acs.map(|acs| acs.enabled), Some(0x1d));
     let space = machine.space(id(0, 3, 0));
     assert_eq!(
@@ -148,6 +149,7 @@ fn rst_01_a_reset_function_is_put_to_rest_again() {
     space.acs(0x1d);
     let mut machine = Machine::new().with(id(0, 3, 0), space);
     let topology = discover(&mut machine, [ALL], None);
+    assert!(!topology.functions[0].mastering);
     let space = machine.space(id(0, 3, 0));
     space.set16(0x106, 0);
     space.set16(4, 7);

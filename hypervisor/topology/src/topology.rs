@@ -86,9 +86,13 @@ pub struct SpecialDevice {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ReservedRange {
     /// First byte and number of bytes; `None` where the firmware's range is nonsense. Whether it lies in reserved memory is for
-    /// the owner of the memory map to judge (FW-04).
+    /// the owner of the memory map to judge (FW-04): [`Topology::judge_reserved`].
     pub range: Option<(Spa, u64)>,
-    /// Indexes of its functions.
+    /// They may read it.
+    pub read: bool,
+    /// They may write it.
+    pub write: bool,
+    /// Indexes of its functions, ascending.
     pub owners: Vec<usize>,
 }
 
@@ -135,6 +139,16 @@ pub enum Problem {
         kind: SpecialKind,
         /// Its number.
         number: u8,
+    },
+    /// Memory reserved for functions that is not firmware's to reserve.
+    #[error(
+        "firmware reserves {bytes:#x} bytes at {start} for devices, where its memory map says otherwise: they stay blocked"
+    )]
+    Reserved {
+        /// First byte.
+        start: Spa,
+        /// Bytes.
+        bytes: u64,
     },
     /// More functions than are tracked; the rest stay blocked.
     #[error("more than {0} functions; the rest stay blocked")]

@@ -3,7 +3,7 @@
 //! ```text
 //!   unit 0: 00:01.0 bridge -- 01:00.0 A, 01:00.1 B          each alone
 //!           00:02.0 bridge -- 02:00.0 TWIN, 02:01.0 OTHER   one group; both also appear as 02:1f.7
-//!           00:03.0 GUEST                                   firmware reserves memory for it
+//!           00:03.0 RESERVED                                firmware reserves memory for it
 //!   unit 1: 03:00.0 FAR
 //!   none:   04:00.0 BARE
 //! ```
@@ -19,7 +19,8 @@ use iommu::UnitMemory;
 use model::{Bus, Config, Delivered, Memory, Refused, Ticks};
 use paging::Rights;
 use topology::{
-    Bridge, Function, Group, Header, Reason, RequesterRange, SpecialDevice, SpecialKind, Topology,
+    Bridge, Function, Group, Header, Reason, RequesterRange, ReservedRange, SpecialDevice,
+    SpecialKind, Topology,
 };
 
 use crate::{Arm, ConfigSeam, Pool, Seams, TableSeam, Traits};
@@ -75,6 +76,8 @@ pub struct World<A: Arm> {
     pub devices: Devices<Seams<A>>,
     /// Frames of partitions.
     pub pool: Pool,
+    /// Frames for what firmware reserved.
+    pub spare: Pool,
 }
 
 /// A unit that answers, with its memory from a page on.
@@ -109,6 +112,17 @@ impl<A: Arm> World<A> {
 
     /// A machine without any domain.
     pub fn empty(first: Traits, second: Traits, capacities: Capacities) -> Self {
+        Self::of(&topology(), first, second, capacities, 128)
+    }
+
+    /// A machine without any domain but those of what firmware reserved, which have so many frames.
+    pub fn of(
+        topology: &Topology,
+        first: Traits,
+        second: Traits,
+        capacities: Capacities,
+        spare: u64,
+    ) -> Self {
         let memory = Rc::new(Memory::default());
         if !first.coherent {
             memory.set_incoherent();
@@ -135,9 +149,8 @@ impl<A: Arm> World<A> {
         }
         bus.add(FAR, &[], two.clone());
         bus.add(BARE, &[], two.clone());
-        let topology = topology();
         let boot = Boot {
-            topology: &topology,
+            topology,
             units: vec![
                 part::<A>(one_seam, first, 0x1_0000),
                 part::<A>(two_seam, second, 0x1_0200),
@@ -149,7 +162,9 @@ impl<A: Arm> World<A> {
             capacities,
         };
         let mut own = Pool::new(0x200, 64);
-        let devices = Devices::new(boot, &mut own);
+        let mut devices = Devices::new(boot, &mut own);
+        let mut spare = Pool::new(0x300, spare);
+        devices.keep_reserved(topology, &mut spare);
         let pool = Pool::new(0x1000, 4096);
         Self {
             memory,
@@ -159,6 +174,7 @@ impl<A: Arm> World<A> {
             bus,
             devices,
             pool,
+            spare,
         }
     }
 
@@ -302,7 +318,7 @@ pub fn topology() -> Topology {
             function.aliases.push(RequesterRange::single(ALIAS));
             function.interrupt_source = RequesterRange::buses(2, 2);
         }
-        if function.id == RESERVED {
+        if function.rmrr {
             function.unassignable = Some(Reason::ReservedMemory);
         }
     }
@@ -333,6 +349,29 @@ pub fn topology() -> Topology {
         functions,
         ..Topology::default()
     }
+}
+
+/// The same, with memory that firmware reserves: first page, pages, what may be done, and for whom.
+#[must_use]
+pub fn reserving(ranges: &[(u64, u64, Rights, &[DeviceId])]) -> Topology {
+    let mut topology = topology();
+    for &(first, pages, rights, devices) in ranges {
+        let found = devices.iter().filter_map(|&id| topology.find(id));
+        let mut owners: Vec<usize> = found.collect();
+        owners.sort_unstable();
+        for &owner in &owners {
+            let function = &mut topology.functions[owner];
+            function.rmrr = true;
+            function.unassignable = function.unassignable.or(Some(Reason::ReservedMemory));
+        }
+        topology.reserved.push(ReservedRange {
+            range: Some((Spa::new(first << 12), pages << 12)),
+            read: rights.contains(Rights::READ),
+            write: rights.contains(Rights::WRITE),
+            owners,
+        });
+    }
+    topology
 }
 
 const A_: DeviceId = A;
@@ -376,7 +415,8 @@ fn endpoint(id: DeviceId, parent: Option<usize>, group: usize, unit: Option<usiz
         interrupt_source: own,
         group,
         unit,
-        rmrr: false,
+        rmrr: id == RESERVED,
+        mastering: true,
         unassignable: if unit.is_none() {
             Some(Reason::NotCovered)
         } else {

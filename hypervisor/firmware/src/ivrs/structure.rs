@@ -65,9 +65,11 @@ pub struct Ivmd {
     pub first: RequesterId,
     /// Last of its devices, not below the first.
     pub last: RequesterId,
-    /// They want to reach it at its own address (flag 0), or untranslated (flag 3, "exclusion"): to whoever blocks devices, both
-    /// are the same wish.
-    pub exclusion: bool,
+    /// They want to read it, at its own address (flags 0 and 1) or untranslated (flag 3, "exclusion"): to whoever blocks devices,
+    /// both are the same wish.
+    pub read: bool,
+    /// They want to write it (flags 0 and 2, or 3).
+    pub write: bool,
     /// First byte, as stated.
     pub base: u64,
     /// Bytes, as stated.
@@ -173,11 +175,14 @@ fn memory(kind: u16, bytes: &[u8]) -> Option<Result<Ivmd, Error>> {
         0x21 => (first, first),
         _ => (first, second),
     };
+    let flags = u8_at(bytes, 1)?;
+    let (unity, exclusion) = (flags & 1 != 0, flags & 1 << 3 != 0);
     let memory = Ivmd {
         segment: u16_at(bytes, 8)?,
         first: RequesterId(first),
         last: RequesterId(last),
-        exclusion: u8_at(bytes, 1)? & 1 << 3 != 0,
+        read: exclusion || unity && flags & 1 << 1 != 0,
+        write: exclusion || unity && flags & 1 << 2 != 0,
         base: u64_at(bytes, 16)?,
         bytes: u64_at(bytes, 24)?,
     };

@@ -247,6 +247,8 @@ fn fw_05_reserved_memory_of_every_type() {
     let bytes = ivrs(&[
         memory(0x20, 0b0111, (1, 2), 0x1000, 0x2000),
         memory(0x21, 0b0011, (0x18, 9), 0x3000, 0x1000),
+        memory(0x21, 0b0101, (0x19, 9), 0x3000, 0x1000),
+        memory(0x21, 0b0110, (0x1a, 9), 0x3000, 0x1000),
         memory(0x22, 0b1000, (0x20, 0x2f), 0x4000, 0x1000),
         block(0x99, 0, &[1, 2, 3]),
     ]);
@@ -255,7 +257,7 @@ fn fw_05_reserved_memory_of_every_type() {
     let found: Vec<_> = table
         .structures()
         .filter_map(|it| match it.unwrap() {
-            Structure::Ivmd(it) => Some((it.first.0, it.last.0, it.exclusion, it.range())),
+            Structure::Ivmd(it) => Some((it.first.0, it.last.0, it.read, it.write, it.range())),
             _ => None,
         })
         .collect();
@@ -263,9 +265,12 @@ fn fw_05_reserved_memory_of_every_type() {
     assert_eq!(
         found,
         [
-            (0, 0xffff, false, range(0x1000, 0x2000)),
-            (0x18, 0x18, false, range(0x3000, 0x1000)),
-            (0x20, 0x2f, true, range(0x4000, 0x1000)),
+            (0, 0xffff, true, true, range(0x1000, 0x2000)),
+            (0x18, 0x18, true, false, range(0x3000, 0x1000)),
+            (0x19, 0x19, false, true, range(0x3000, 0x1000)),
+            // Rights without the flag that there is a mapping.
+            (0x1a, 0x1a, false, false, range(0x3000, 0x1000)),
+            (0x20, 0x2f, true, true, range(0x4000, 0x1000)),
         ]
     );
 }

@@ -23,7 +23,7 @@ impl<H: Hardware> Amdvi<H> {
         Self::check_name(name)?;
         let table = table.host().ok_or(Error::Geometry)?;
         self.check_table(table)?;
-        if !self.translation(requester).is_blocked() {
+        if !self.is_blocked(requester) {
             return Err(Error::NotBlocked);
         }
         let through = Translation::through(table.root(), table.shape().levels);
@@ -39,14 +39,20 @@ impl<H: Hardware> Amdvi<H> {
         self.forget(requester, DomainName(old.name()))
     }
 
-    /// Stops logging the faults of a requester while it is blocked.
-    pub(super) fn silence(&mut self, requester: RequesterId) -> Result<(), Error> {
+    /// Stops logging the faults of a requester until it is attached or blocked anew.
+    pub(crate) fn silence(&mut self, requester: RequesterId) -> Result<(), Error> {
+        self.require_enabled()?;
         let (translation, domain) = (self.translation(requester), self.domain(requester));
-        if !translation.is_blocked() || domain.suppress_all() {
+        if domain.suppress_all() {
             return Ok(());
         }
         self.write_translation(requester, translation, domain.with_suppress_all(true));
         self.forget(requester, DomainName(domain.name()))
+    }
+
+    /// Whether nothing is allowed to a requester.
+    pub(super) fn is_blocked(&self, requester: RequesterId) -> bool {
+        self.translation(requester).is_blocked()
     }
 
     fn forget(&mut self, requester: RequesterId, name: DomainName) -> Result<(), Error> {

@@ -47,7 +47,7 @@ impl<H: Hardware> Amdvi<H> {
         let Event::Fault(fault) = event else {
             return Err(self.fail());
         };
-        if !matches!(fault.kind, FaultKind::Interrupt(_)) {
+        if !matches!(fault.kind, FaultKind::Interrupt(_)) && self.is_blocked(fault.requester) {
             // Where this fails the unit is failed, which the next call says; the fault is no less true.
             let _failed = self.silence(fault.requester);
         }

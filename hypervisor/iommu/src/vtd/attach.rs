@@ -52,18 +52,29 @@ impl<H: Hardware> Vtd<H> {
         self.submit(&[Descriptor::domain(DomainName(high.domain()), self.drain())])
     }
 
-    /// Stops recording the faults of a requester while it is blocked.
-    pub(super) fn silence(&mut self, requester: RequesterId) -> Result<(), Error> {
+    /// Stops recording the faults of a requester until it is attached or blocked anew.
+    pub(crate) fn silence(&mut self, requester: RequesterId) -> Result<(), Error> {
+        self.require_enabled()?;
         let Ok(contexts) = self.contexts_of(requester) else {
             return Ok(());
         };
         let word = context_entry::word(requester);
         let low = ContextLow::from_bits(self.hardware.read(contexts, word));
-        if low.present() || low.fault_disable() {
+        if low.fault_disable() {
             return Ok(());
         }
         self.publish(contexts, word, low.with_fault_disable(true).into_bits());
-        self.submit(&[Descriptor::context(0, requester)])
+        // What is not present may be cached under name 0, which is what its upper half says.
+        let high = ContextHigh::from_bits(self.hardware.read(contexts, word + 1));
+        self.submit(&[Descriptor::context(high.domain(), requester)])
+    }
+
+    /// Whether nothing is allowed to a requester.
+    pub(super) fn is_blocked(&self, requester: RequesterId) -> bool {
+        self.contexts_of(requester).is_ok_and(|contexts| {
+            let low = self.hardware.read(contexts, context_entry::word(requester));
+            !ContextLow::from_bits(low).present()
+        })
     }
 
     /// Context table of a bus; `None` where it has none.

@@ -31,6 +31,7 @@ impl<H: Hardware> Vtd<H> {
         }
         if let Some(fault) = fault
             && !matches!(fault.kind, FaultKind::Interrupt(_))
+            && self.is_blocked(fault.requester)
         {
             // Where this fails the unit is failed, which the next call says; the fault is no less true.
             let _failed = self.silence(fault.requester);

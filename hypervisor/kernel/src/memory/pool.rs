@@ -46,6 +46,14 @@ impl Pool {
         self.free += 1;
     }
 
+    /// Adds `pages` consecutive frames from `first` on, none of which was ever in the pool.
+    #[inline(never)]
+    pub fn add_run(&mut self, memory: &impl TableMemory, first: Spa, pages: u64) {
+        for frame in (first.page()..first.page() + pages).filter_map(Spa::from_page) {
+            self.add(memory, frame);
+        }
+    }
+
     /// Takes a free frame out of the pool for good.
     pub fn remove(&mut self, memory: &impl TableMemory) -> Option<Spa> {
         if self.head == END {

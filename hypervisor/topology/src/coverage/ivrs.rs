@@ -167,7 +167,10 @@ impl Topology {
         let range = memory.range();
         self.problems.extend(range.err().map(Problem::Table));
         self.reserved.push(ReservedRange {
-            range: range.ok(),
+            // A wish for nothing is none, and still a reason.
+            range: range.ok().filter(|_| memory.read || memory.write),
+            read: memory.read,
+            write: memory.write,
             owners,
         });
     }

@@ -228,3 +228,27 @@ fn fw_05_other_segments_are_another_story() {
     assert_eq!(of(&topology, id(0, 3, 0)).0, None);
     assert_eq!(topology.units[0].segment, 1);
 }
+
+#[test]
+fn fw_05_rights_of_reserved_memory_are_those_of_its_flags() {
+    for (flags, rights) in [
+        (0b0111, Some((true, true))),
+        (0b0011, Some((true, false))),
+        (0b0101, Some((false, true))),
+        (0b1000, Some((true, true))),
+        // Nothing is wished for: there is nothing to keep, and nothing to assign.
+        (0b0001, None),
+        (0b0110, None),
+        (0, None),
+    ] {
+        let topology = walk(&[
+            unit(0x10, 0x10, BASE, &EVERYTHING),
+            memory(0x21, flags, 0x18, 0, 0x7000_0000),
+        ]);
+        let found = &topology.reserved[0];
+        let kept = found.range.map(|_| (found.read, found.write));
+        assert_eq!(kept, rights, "{flags:#b}");
+        assert_eq!(of(&topology, id(0, 3, 0)).1, Some(Reason::ReservedMemory));
+        assert_eq!(of(&topology, id(0, 5, 0)).1, None);
+    }
+}

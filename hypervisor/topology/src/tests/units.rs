@@ -1,4 +1,5 @@
 use super::*;
+use address::Spa;
 
 /// A scope: type, enumeration id, start bus, path.
 type Scope<'a> = (u8, u8, u8, &'a [u8]);
@@ -220,4 +221,38 @@ fn fw_01_a_malformed_table_or_no_remapping_ends_all_assignment() {
         unit_of(&topology, NEAR),
         (Some(0), Some(Reason::UnitFailed))
     );
+}
+
+#[test]
+fn fw_04_a_range_that_is_not_firmwares_is_nobodys_and_its_device_stays_refused() {
+    let scopes: &[Scope<'_>] = &[(2, 0, 0, &[4, 0])];
+    let structures = [
+        unit(0xfed9_0000, true, &[]),
+        region(0x9000, 0x9fff, scopes),
+        region(0xa000, 0xbfff, scopes),
+        region(0xd000, 0xc000, scopes),
+    ];
+    let mut topology = walk(&table(1, &structures));
+    let told = topology.problems.len();
+    topology.judge_reserved(|start, bytes| (start.as_u64(), bytes) == (0x9000, 0x1000));
+    let ranges: Vec<_> = topology.reserved.iter().map(|it| it.range).collect();
+    assert_eq!(ranges, [Some((Spa::new(0x9000), 0x1000)), None, None]);
+    assert!(topology.reserved.iter().all(|it| it.read && it.write));
+    let problem = Problem::Reserved {
+        start: Spa::new(0xa000),
+        bytes: 0x2000,
+    };
+    assert_eq!(topology.problems[told..], [problem]);
+    assert_eq!(
+        unit_of(&topology, FAR),
+        (Some(0), Some(Reason::ReservedMemory))
+    );
+    // More than are looked at: the first ones stay.
+    let mut structures = std::vec![unit(0xfed9_0000, true, &[])];
+    structures.extend((0..64).map(|_| region(0x9000, 0x9fff, scopes)));
+    let mut topology = walk(&table(1, &structures));
+    topology.judge_reserved(|_, _| true);
+    let kept = topology.reserved.iter().take_while(|it| it.range.is_some());
+    assert_eq!(kept.count(), MOST_RESERVED);
+    assert_eq!(topology.problems.len(), 64 - MOST_RESERVED);
 }

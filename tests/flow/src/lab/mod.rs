@@ -31,7 +31,7 @@ use kernel::{Boot, Kernel};
 use model::{Bus, Config, Memory, Ticks};
 use paging::{Access, Rights};
 use topology::guard::Window;
-use topology::{Bar, BarKind};
+use topology::{Bar, BarKind, Topology};
 
 use crate::{A, ConfigSeam, Traits, VtdArm, World};
 
@@ -80,7 +80,14 @@ impl Lab {
     /// A machine with these limits: of the device nouns, of the hypervisor's reserve, of TLB tags.
     #[must_use]
     pub fn with(capacities: Capacities, reserve: u64, tags: u32) -> Self {
-        Self::made(Traits::default(), capacities, (reserve, tags), false)
+        let limits = (reserve, tags);
+        Self::made(
+            crate::topology(),
+            Traits::default(),
+            capacities,
+            limits,
+            false,
+        )
     }
 
     /// A machine whose units post, and whose processors take what was posted; `posts`: the hypervisor has them do so.
@@ -90,10 +97,30 @@ impl Lab {
             posts: true,
             ..Traits::default()
         };
-        Self::made(traits, Capacities::default(), (RESERVE, 64), posts)
+        Self::made(
+            crate::topology(),
+            traits,
+            Capacities::default(),
+            (RESERVE, 64),
+            posts,
+        )
+    }
+
+    /// A machine with these functions.
+    #[must_use]
+    pub fn of(topology: Topology) -> Self {
+        let limits = (RESERVE, 64);
+        Self::made(
+            topology,
+            Traits::default(),
+            Capacities::default(),
+            limits,
+            false,
+        )
     }
 
     fn made(
+        topology: Topology,
         traits: Traits,
         capacities: Capacities,
         (reserve, tags): (u64, u32),
@@ -107,7 +134,7 @@ impl Lab {
             bus,
             devices,
             ..
-        } = World::<VtdArm>::empty(traits, traits, capacities);
+        } = World::<VtdArm>::of(&topology, traits, traits, capacities, 128);
         let bus = Rc::new(bus);
         state::begin(&memory, &bus, tags, traits.posts);
         let mut frames = Frames::new(&[(0, END_OF_RAM)]);
@@ -116,7 +143,7 @@ impl Lab {
             machine: HostMachine,
             lps: &[ApicId(0x1000), ApicId(0x1001)],
             frames,
-            pci: pci(&config),
+            pci: pci(topology, &config),
             devices,
             posts,
             root_map: &root_map(),
@@ -270,8 +297,7 @@ fn root_map() -> Vec<(Spa, u64, Access)> {
     ]
 }
 
-fn pci(config: &Rc<Config>) -> Pci<ConfigSeam> {
-    let mut topology = crate::topology();
+fn pci(mut topology: Topology, config: &Rc<Config>) -> Pci<ConfigSeam> {
     for function in topology.functions.iter_mut().filter(|it| it.id == A) {
         function.bars[0] = Some(Bar {
             address: BAR_PAGE << 12,

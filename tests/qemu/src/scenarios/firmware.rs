@@ -25,6 +25,11 @@ pub fn scenarios() -> Vec<Scenario> {
         table("fw_01_table_without_units", Lie::Empty, refused),
         table("fw_01_control_good_table", Lie::None, assigned)
             .control_of("fw_01_table_structure_of_no_length"),
+        table(
+            "fw_04_reserved_memory_is_kept_where_it_is_firmwares",
+            Lie::Reserved,
+            reserved,
+        ),
         hello(
             "fw_06_unit_without_interrupt_remapping",
             edu().iommu(Iommu::WithoutRemapping),
@@ -74,7 +79,16 @@ enum Lie {
     NoRemapping,
     /// VT-d only.
     X2apicOptOut,
+    /// Memory is reserved for the device: of firmware's own, of the root's, and of nobody's.
+    Reserved,
 }
+
+/// What [`Lie::Reserved`] reserves, first byte and bytes: page 0, which the memory map always reserves, RAM, and what is not there.
+const RESERVED: [(u64, u64); 3] = [
+    (0, 0x1000),
+    (0x10_0000, 0x10_0000),
+    (0x40_0000_0000, 0x1000),
+];
 
 fn with_table(dialect: Dialect, lie: Lie) -> Config {
     let (name, bytes) = match dialect {
@@ -100,7 +114,7 @@ fn sealed(signature: &[u8; 4], revision: u8, body: &[u8]) -> Vec<u8> {
 
 /// VT-d specification 4.1, chapter 8.
 mod dmar {
-    use super::{Lie, sealed};
+    use super::{Lie, RESERVED, sealed};
 
     const REMAPS_INTERRUPTS: u8 = 1;
     const X2APIC_OPT_OUT: u8 = 2;
@@ -121,6 +135,7 @@ mod dmar {
             Lie::Overlapping => unit(&IO_APIC).repeat(2),
             Lie::Empty => Vec::new(),
             Lie::NoIoApic => unit(&[]),
+            Lie::Reserved => [unit(&IO_APIC), RESERVED.map(region).concat()].concat(),
             _ => unit(&IO_APIC),
         };
         // Host address width less one, flags.
@@ -128,6 +143,15 @@ mod dmar {
         body.resize(12, 0);
         body.extend(structures);
         sealed(b"DMAR", 1, &body)
+    }
+
+    /// Memory reserved for the device at slot 4.
+    fn region((base, length): (u64, u64)) -> Vec<u8> {
+        let mut bytes = vec![1, 0, 32, 0, 0, 0, 0, 0];
+        bytes.extend(base.to_le_bytes());
+        bytes.extend((base + length - 1).to_le_bytes());
+        bytes.extend([1, 8, 0, 0, 0, 0, 4, 0]);
+        bytes
     }
 
     /// A remapping unit with these scopes and what is on bus 0 of the machine.
@@ -146,7 +170,7 @@ mod dmar {
 
 /// AMD I/O Virtualization Technology (IOMMU) Specification, "I/O Virtualization Reporting Structure (IVRS)".
 mod ivrs {
-    use super::{Lie, sealed};
+    use super::{Lie, RESERVED, sealed};
 
     /// Where the emulated unit is, its own function (the first free slot), and the capability there.
     const BASE: u64 = 0xfed8_0000;
@@ -168,6 +192,7 @@ mod ivrs {
             Lie::NoIoApic => unit(FUNCTION, &EVERYTHING),
             Lie::Empty => Vec::new(),
             Lie::NoRemapping => unit(FUNCTION, &[&CHIPSET[..], &IO_APIC].concat()),
+            Lie::Reserved => [good(), RESERVED.map(memory).concat()].concat(),
             Lie::None | Lie::X2apicOptOut => good(),
         };
         // Address sizes; eight reserved bytes.
@@ -175,6 +200,15 @@ mod ivrs {
         body.resize(12, 0);
         body.extend(blocks);
         sealed(b"IVRS", 2, &body)
+    }
+
+    /// Memory (type 21h) reserved for the device at slot 4, to read and to write at its own address.
+    fn memory((base, length): (u64, u64)) -> Vec<u8> {
+        let mut bytes = vec![0x21, 7, 32, 0, 4 << 3, 0];
+        bytes.resize(16, 0);
+        bytes.extend(base.to_le_bytes());
+        bytes.extend(length.to_le_bytes());
+        bytes
     }
 
     /// A remapping unit (type 10h) with these devices.
@@ -226,6 +260,18 @@ fn refused(machine: &mut Machine) -> Result<()> {
     let status = made.result.get("status").unwrap_or_default();
     ensure!(status != "SUCCESS", "the hypervisor attached it");
     Ok(())
+}
+
+/// The device keeps the page that is firmware's to reserve, in a domain of no partition, and nothing of what is not.
+fn reserved(machine: &mut Machine) -> Result<()> {
+    let listed = machine.command("domains")?.data;
+    let kept: Vec<_> = listed
+        .iter()
+        .filter(|row| row.get("partition") == Some("-"))
+        .map(|row| (row.number("pages"), row.number("devices")))
+        .collect();
+    ensure!(kept == [(Some(1), Some(1))], "it keeps {listed:?}");
+    refused(machine)
 }
 
 /// The same machine, its table good: the device can be assigned.
