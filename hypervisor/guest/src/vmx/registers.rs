@@ -185,7 +185,7 @@ mod tests {
         assert_eq!(area.register(name::CR0), Some(0x8000_0011));
         assert_eq!(area.register(name::CR4), Some(0x20));
         assert!(area.in_long_mode());
-        assert_eq!((area.cr0, area.cr4), (0x8000_0031, 0x2020));
+        assert_eq!((area.cr0, area.cr4), (0x8000_0031, 0x2060));
     }
 
     #[test]

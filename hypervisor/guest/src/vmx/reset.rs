@@ -65,7 +65,7 @@ mod tests {
         area.reset(Reset::Init);
         assert_eq!(area.segments[segment::CS].base + area.rip, 0xffff_fff0);
         assert_eq!((area.cr0, area.cr0_shadow), (0x30, 0x10));
-        assert_eq!((area.cr4, area.cr4_shadow), (0x2000, 0));
+        assert_eq!((area.cr4, area.cr4_shadow), (0x2040, 0));
         assert_eq!((area.rflags, area.dr7), (2, 0x400));
         assert_eq!((area.efer, area.pat), (0, 0x0007_0406_0007_0406));
     }

@@ -4,7 +4,7 @@ use core::arch::asm;
 
 use address::Vector;
 use guest::vmx::control::{pin, secondary};
-use guest::vmx::control_register::{self, Outcome};
+use guest::vmx::control_register::{self, Outcome, Shadow};
 use guest::vmx::event::kind;
 use guest::vmx::exit_info::ControlRegisterInfo;
 use guest::vmx::{Delivery, EventInfo, Field, Window, decode, exit_code, timer, window};
@@ -151,8 +151,10 @@ impl Vmx {
     pub(super) fn control_register(&mut self) {
         let info = ControlRegisterInfo::from_bits(vmread(Field::EXIT_QUALIFICATION));
         let value = self.gpr(Gpr::from_number(info.gpr()));
-        match control_register::access(info, value, vmread(Field::CR0_SHADOW)) {
-            Outcome::Again(shadow) => self.put(Field::CR0_SHADOW, shadow),
+        let (cr0, cr4) = (vmread(Field::CR0_SHADOW), vmread(Field::CR4_SHADOW));
+        match control_register::access(info, value, cr0, cr4) {
+            Outcome::Again(Shadow::Cr0, shadow) => self.put(Field::CR0_SHADOW, shadow),
+            Outcome::Again(Shadow::Cr4, shadow) => self.put(Field::CR4_SHADOW, shadow),
             Outcome::Fault => self.inject(Event::GENERAL_PROTECTION),
             Outcome::Unknown => self.refused = true,
         }

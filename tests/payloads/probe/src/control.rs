@@ -134,7 +134,7 @@ pub fn own_registers(_line: CommandLine<'_>) -> bool {
     for value in [cr0, cr0 ^ 1 << 16, cr0 | 1 << 18, cr0 | CD, cr0 | PG] {
         wrong.check("CR0", value, control::try_cr0(value), Ok(()));
     }
-    for value in [cr4, cr4 ^ 1 << 7, cr4 | 1 << 9, cr4 | 1 << 2] {
+    for value in [cr4, cr4 ^ 1 << 7, cr4 ^ 1 << 6, cr4 | 1 << 9, cr4 | 1 << 2] {
         wrong.check("CR4", value, control::try_cr4(value), Ok(()));
     }
     wrong.check(
