@@ -113,12 +113,22 @@ fn machine_check(machine: &mut Machine) -> Result<()> {
         words.starts_with("LP 1:") && words.contains("exception 18,"),
         "the last words were: {words}"
     );
-    let registers = machine.monitor()?.human("info registers -a")?;
-    let halted = registers.matches("HLT=1").count();
-    ensure!(halted == 2, "{halted} of 2 LPs stand");
+    // The words come first; then the other LP is told.
+    let mut standing = halted(machine)?;
+    while standing < 2 && Instant::now() < end {
+        thread::sleep(Duration::from_millis(50));
+        standing = halted(machine)?;
+    }
+    ensure!(standing == 2, "{standing} of 2 LPs stand");
     let answer = machine.client().command("lps", Duration::from_secs(2));
     ensure!(answer.is_err(), "the root agent still answers");
     Ok(())
+}
+
+/// LPs that wait in HLT.
+fn halted(machine: &Machine) -> Result<usize> {
+    let registers = machine.monitor()?.human("info registers -a")?;
+    Ok(registers.matches("HLT=1").count())
 }
 
 /// One that was corrected is no event.
